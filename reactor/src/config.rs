@@ -1,0 +1,111 @@
+//! How a loop is made, and what a service is added with.
+
+use std::time::Duration;
+
+use crate::handle::Inbox;
+use crate::host::Panics;
+use crate::limits::{Admission, Budgets, Limits};
+
+/// How a loop is made. All of it has a default.
+///
+/// ```
+/// use reactor::{Config, Reactor};
+/// use std::time::Duration;
+///
+/// let reactor = Reactor::with_config(Config { grace: Duration::from_secs(3), ..Config::default() })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The number that this loop's ids carry, below 1,024 (more is taken modulo). Loops that hear of
+    /// each other's ids want different ones; [`Pool`](crate::Pool) gives them. Default: 0.
+    pub loop_number: u16,
+    /// Bytes that one read may take: the size of the loop's one block. Default: 64 KiB; at least 1 KiB.
+    pub block_size: usize,
+    /// What one turn does for one source.
+    pub budgets: Budgets,
+    /// The limits of services that are added without any.
+    pub limits: Limits,
+    /// What is done when a callback panics. Default: that connection closes.
+    pub panics: Panics,
+    /// How long a loop that is asked to [stop](crate::Handle::stop) may drain. Default: 10 s.
+    pub grace: Duration,
+    /// How long the loop may look for work before it sleeps: less latency for more CPU. It looks only
+    /// while that pays: after it has looked in vain, it sleeps at once until a sleep was as short as
+    /// this. Default: 0, it sleeps.
+    pub spin: Duration,
+    /// Whether the time in callbacks is measured, for [`Statistics::handler_nanoseconds`]. It costs two
+    /// looks at the clock per callback, about 50 ns. Default: no.
+    ///
+    /// [`Statistics::handler_nanoseconds`]: crate::Statistics::handler_nanoseconds
+    pub time_handlers: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            loop_number: 0,
+            block_size: 64 * 1024,
+            budgets: Budgets::default(),
+            limits: Limits::default(),
+            panics: Panics::Isolate,
+            grace: Duration::from_secs(10),
+            spin: Duration::ZERO,
+            time_handlers: false,
+        }
+    }
+}
+
+/// What a service is added with, beside its handler.
+///
+/// ```
+/// use reactor::{Admission, Limits, ServiceConfig};
+///
+/// let config: ServiceConfig<u32> = ServiceConfig::new()
+///     .limits(Limits { max_per_ip: 4, ..Limits::default() })
+///     .admission(Admission::new());
+/// ```
+#[derive(Debug)]
+pub struct ServiceConfig<M> {
+    pub(crate) limits: Option<Limits>,
+    pub(crate) admission: Admission,
+    pub(crate) inbox: Option<Inbox<M>>,
+}
+
+/// Messages that the inbox of a service holds unless it is given one.
+pub(crate) const INBOX_CAPACITY: usize = 1024;
+
+impl<M> ServiceConfig<M> {
+    /// The loop's limits, an admission and an inbox (of 1,024 messages) of its own.
+    pub fn new() -> Self {
+        Self {
+            limits: None,
+            admission: Admission::new(),
+            inbox: None,
+        }
+    }
+
+    /// What it allows its connections.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = Some(limits);
+        self
+    }
+
+    /// The count that its limits are held against, to be shared with the same service of other loops.
+    pub fn admission(mut self, admission: Admission) -> Self {
+        self.admission = admission;
+        self
+    }
+
+    /// The inbox that it hears; see [`inbox`](crate::inbox).
+    pub fn inbox(mut self, inbox: Inbox<M>) -> Self {
+        self.inbox = Some(inbox);
+        self
+    }
+}
+
+impl<M> Default for ServiceConfig<M> {
+    fn default() -> Self {
+        Self::new()
+    }
+}

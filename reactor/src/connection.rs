@@ -1,0 +1,522 @@
+//! What a handler may see and change of a connection, and the table of them all.
+//!
+//! A connection has two halves under one [`ConnId`]. This is the half that handlers reach through their
+//! contexts: queue, state, deadlines, peer. It names no driver and touches no socket. The other half,
+//! the socket, lives with the loop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::counters::Counters;
+use crate::id::{Arena, ConnId, Kind, ListenerId, Token};
+use crate::limits::Limits;
+use crate::read_buffer::{Block, ReadBuffer};
+use crate::reason::{CloseReason, Deadline};
+use crate::socket::address::Address;
+use crate::timers::{NEVER, Nanos, Timers, after};
+use crate::write_queue::WriteQueue;
+
+/// Where a connection comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// Accepted by this listener.
+    Accepted(ListenerId),
+    /// An outgoing connection of our own.
+    Connected,
+}
+
+/// The number of a service on its loop.
+pub(crate) type ServiceIndex = u16;
+
+/// How far a connection is.
+///
+/// ```text
+///  Connecting --> Open --> Closing --> Lingering --> Gone
+///       |          |          |                       ^
+///       +----------+----------+-----------------------+   failed, cancelled, aborted
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Life {
+    /// Outgoing, and does not stand yet. What is sent waits.
+    Connecting,
+    /// Handlers hear and speak.
+    Open,
+    /// Asked to close: the queue drains, what the peer sends is discarded.
+    Closing,
+    /// Our FIN is sent: waits for the peer's.
+    Lingering,
+    /// Ended, and on the list of those that leave.
+    Gone,
+}
+
+pub(crate) struct Connection {
+    pub(crate) peer: Address,
+    pub(crate) origin: Origin,
+    /// Invariant: `None` when nothing is queued, once the loop has flushed.
+    pub(crate) queue: Option<Box<WriteQueue>>,
+    /// What the handler has left. Invariant: not empty, and only while open.
+    pub(crate) rest: Option<Box<ReadBuffer>>,
+    /// When a byte last moved.
+    pub(crate) last_activity: Nanos,
+    /// While open, the handler's own; otherwise the loop's: for the attempt, the drain or the linger.
+    pub(crate) deadline: Nanos,
+    /// 0: none.
+    pub(crate) idle_timeout: Nanos,
+    /// When its entry among the timers is due. Invariant: no later than [`due`](Self::due).
+    pub(crate) armed: Nanos,
+    pub(crate) service: ServiceIndex,
+    pub(crate) life: Life,
+    /// Why it closes, from `Closing` on.
+    pub(crate) reason: CloseReason,
+    /// The handler wants no input at present.
+    pub(crate) paused: bool,
+    /// The queue reached its high mark, and has not fallen to its low mark since: it is not read.
+    pub(crate) full: bool,
+    /// What was left is to be offered again without new bytes.
+    pub(crate) offer: bool,
+    /// The peer's FIN has been read.
+    pub(crate) read_ended: bool,
+    /// Our FIN is to follow the queue.
+    pub(crate) finish: bool,
+    /// Our FIN is sent.
+    pub(crate) write_ended: bool,
+    /// It has stood: its handler is owed `on_close`, not `on_connect_failed`.
+    pub(crate) opened: bool,
+    /// It ends with RST, not FIN.
+    pub(crate) reset: bool,
+    /// It has a place in its service's admission.
+    pub(crate) admitted: bool,
+    /// Invariant: whether it is on the table's `ready` list.
+    listed_ready: bool,
+    /// Invariant: whether it is on the table's `dirty` list.
+    listed_dirty: bool,
+}
+
+impl Connection {
+    /// When the next of its deadlines passes.
+    pub(crate) fn due(&self) -> Nanos {
+        match self.life {
+            Life::Open if self.idle_timeout == 0 => self.deadline,
+            Life::Open => self
+                .deadline
+                .min(self.last_activity.saturating_add(self.idle_timeout)),
+            Life::Connecting | Life::Closing | Life::Lingering => self.deadline,
+            Life::Gone => NEVER,
+        }
+    }
+
+    /// Whether its handler is to hear what the peer sends.
+    pub(crate) fn hears(&self) -> bool {
+        self.life == Life::Open && !self.paused && !self.full && !self.read_ended
+    }
+
+    /// Whether what the peer sends is read and thrown away.
+    pub(crate) fn discards(&self) -> bool {
+        matches!(self.life, Life::Closing | Life::Lingering) && !self.read_ended
+    }
+
+    /// Whether what a handler sends is taken.
+    pub(crate) fn takes_sends(&self) -> bool {
+        matches!(self.life, Life::Connecting | Life::Open) && !self.finish
+    }
+
+    pub(crate) fn queued(&self) -> usize {
+        self.queue.as_ref().map_or(0, |queue| queue.len())
+    }
+}
+
+/// Bytes as a handler may hand them over.
+pub(crate) enum Outgoing<'a> {
+    Copied(&'a [u8]),
+    Moved(Block),
+    Shared(Bytes),
+}
+
+/// Memory between uses, so that a busy loop allocates nothing. Bounded by the constants below.
+#[derive(Default)]
+#[expect(
+    clippy::vec_box,
+    reason = "a connection holds a pointer, and takes this very box"
+)]
+pub(crate) struct Spares {
+    queues: Vec<Box<WriteQueue>>,
+    queue_memory: usize,
+    blocks: Vec<Vec<u8>>,
+}
+
+/// Bytes of memory in spare queues.
+const SPARE_QUEUES_MAX: usize = 1024 * 1024;
+/// Spare blocks, each of the loop's block size.
+const SPARE_BLOCKS_MAX: usize = 16;
+
+impl Spares {
+    fn queue(&mut self) -> Box<WriteQueue> {
+        match self.queues.pop() {
+            Some(queue) => {
+                self.queue_memory -= queue.memory();
+                queue
+            }
+            None => Box::default(),
+        }
+    }
+
+    pub(crate) fn keep_queue(&mut self, mut queue: Box<WriteQueue>, block_size: usize) {
+        for block in queue.spent_blocks() {
+            if block.capacity() == block_size && self.blocks.len() < SPARE_BLOCKS_MAX {
+                self.blocks.push(block);
+            }
+        }
+        let memory = queue.memory();
+        if self.queue_memory + memory <= SPARE_QUEUES_MAX {
+            self.queue_memory += memory;
+            self.queues.push(queue);
+        }
+    }
+
+    pub(crate) fn block(&mut self) -> Vec<u8> {
+        self.blocks.pop().unwrap_or_default()
+    }
+
+    pub(crate) fn memory(&self) -> usize {
+        self.queue_memory + self.blocks.iter().map(Vec::capacity).sum::<usize>()
+    }
+}
+
+/// All connections of a loop, and the lists of those that something is to be done about.
+///
+/// Whoever changes a connection puts it on a list; nobody walks the table to find out.
+pub(crate) struct Table {
+    connections: Arena<Connection>,
+    /// The limits of each service, by its index.
+    pub(crate) limits: Vec<Arc<Limits>>,
+    /// To be read, or to be offered what was left.
+    pub(crate) ready: Vec<ConnId>,
+    /// Something to write, to finish or to close.
+    pub(crate) dirty: Vec<ConnId>,
+    /// Ended.
+    pub(crate) gone: Vec<ConnId>,
+    pub(crate) timers: Timers,
+    pub(crate) spares: Spares,
+    pub(crate) counters: Counters,
+    /// The clock, as it was read at the beginning of the turn.
+    pub(crate) now: Nanos,
+    /// Bytes that were queued for connections that ended without them.
+    pub(crate) bytes_dropped: u64,
+    pub(crate) block_size: usize,
+    loop_number: u16,
+}
+
+impl Table {
+    pub(crate) fn new(loop_number: u16, block_size: usize) -> Self {
+        Self {
+            connections: Arena::new(loop_number),
+            limits: Vec::new(),
+            ready: Vec::new(),
+            dirty: Vec::new(),
+            gone: Vec::new(),
+            timers: Timers::default(),
+            spares: Spares::default(),
+            counters: Counters::default(),
+            now: 0,
+            bytes_dropped: 0,
+            block_size,
+            loop_number,
+        }
+    }
+
+    /// `None` when every slot is taken.
+    pub(crate) fn insert(
+        &mut self,
+        service: ServiceIndex,
+        peer: Address,
+        origin: Origin,
+        life: Life,
+    ) -> Option<ConnId> {
+        let idle_timeout = self
+            .limits(service)
+            .map_or(0, |limits| after(0, limits.idle_timeout));
+        let id = self.connections.insert(Connection {
+            peer,
+            origin,
+            queue: None,
+            rest: None,
+            last_activity: self.now,
+            deadline: NEVER,
+            idle_timeout,
+            armed: NEVER,
+            service,
+            life,
+            reason: CloseReason::Asked,
+            paused: false,
+            full: false,
+            offer: false,
+            read_ended: false,
+            finish: false,
+            write_ended: false,
+            opened: life == Life::Open,
+            reset: false,
+            admitted: false,
+            listed_ready: false,
+            listed_dirty: false,
+        })?;
+        let id = ConnId(id);
+        self.arm(id);
+        Some(id)
+    }
+
+    pub(crate) fn get(&self, id: ConnId) -> Option<&Connection> {
+        self.connections.get(id.0)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: ConnId) -> Option<&mut Connection> {
+        self.connections.get_mut(id.0)
+    }
+
+    /// It leaves the table; its memory goes back.
+    pub(crate) fn remove(&mut self, id: ConnId) -> Option<Connection> {
+        let mut connection = self.connections.remove(id.0)?;
+        self.timers.disarm(&mut connection.armed);
+        Some(connection)
+    }
+
+    pub(crate) fn loop_number(&self) -> u16 {
+        self.loop_number
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.connections.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (ConnId, &Connection)> {
+        self.connections
+            .iter()
+            .map(|(id, connection)| (ConnId(id), connection))
+    }
+
+    pub(crate) fn ids(&self) -> Vec<ConnId> {
+        self.iter().map(|(id, _)| id).collect()
+    }
+
+    pub(crate) fn limits(&self, service: ServiceIndex) -> Option<&Limits> {
+        self.limits
+            .get(usize::from(service))
+            .map(|limits| &**limits)
+    }
+
+    pub(crate) fn mark_ready(&mut self, id: ConnId) {
+        if let Some(connection) = self.connections.get_mut(id.0)
+            && !std::mem::replace(&mut connection.listed_ready, true)
+        {
+            self.ready.push(id);
+        }
+    }
+
+    pub(crate) fn mark_dirty(&mut self, id: ConnId) {
+        if let Some(connection) = self.connections.get_mut(id.0)
+            && !std::mem::replace(&mut connection.listed_dirty, true)
+        {
+            self.dirty.push(id);
+        }
+    }
+
+    /// The ready list is being worked off, and has come to this one.
+    pub(crate) fn take_ready(&mut self, id: ConnId) -> Option<&mut Connection> {
+        let connection = self.connections.get_mut(id.0)?;
+        connection.listed_ready = false;
+        Some(connection)
+    }
+
+    /// The dirty list is being worked off, and has come to this one.
+    pub(crate) fn take_dirty(&mut self, id: ConnId) -> Option<&mut Connection> {
+        let connection = self.connections.get_mut(id.0)?;
+        connection.listed_dirty = false;
+        Some(connection)
+    }
+
+    /// After a deadline has moved.
+    pub(crate) fn arm(&mut self, id: ConnId) {
+        if let Some(connection) = self.connections.get_mut(id.0) {
+            let due = connection.due();
+            if due < connection.armed {
+                self.timers
+                    .arm(&mut connection.armed, due, id.0.token(Kind::Connection));
+            }
+        }
+    }
+
+    /// What the entry of this owner must say to count.
+    pub(crate) fn armed(&self, token: Token) -> Nanos {
+        self.connections
+            .get(token.id(self.loop_number))
+            .map_or(NEVER, |connection| connection.armed)
+    }
+
+    /// Queues bytes; whether they were taken.
+    pub(crate) fn send(&mut self, id: ConnId, bytes: Outgoing<'_>) -> bool {
+        let Some(connection) = self.connections.get_mut(id.0) else {
+            return false;
+        };
+        if !connection.takes_sends() {
+            return false;
+        }
+        let queue = connection.queue.get_or_insert_with(|| self.spares.queue());
+        let before = queue.len();
+        match bytes {
+            Outgoing::Copied(bytes) => queue.push(bytes),
+            Outgoing::Moved(block) => queue.push_block(block),
+            Outgoing::Shared(bytes) => queue.push_shared(bytes),
+        }
+        let queued = queue.len();
+        self.counters.queued_bytes().add((queued - before) as u64);
+        if let Some(limits) = self.limits.get(usize::from(connection.service)) {
+            connection.full |= queued >= limits.queue_high.max(1);
+            if limits.queue_max != 0 && queued > limits.queue_max {
+                self.end(id, CloseReason::SlowConsumer);
+                return false;
+            }
+        }
+        self.mark_dirty(id);
+        true
+    }
+
+    /// FIN after what is queued; the peer may go on sending.
+    pub(crate) fn finish(&mut self, id: ConnId) {
+        if let Some(connection) = self.connections.get_mut(id.0)
+            && connection.takes_sends()
+        {
+            connection.finish = true;
+            self.mark_dirty(id);
+        }
+    }
+
+    /// Drain, FIN, linger.
+    pub(crate) fn close(&mut self, id: ConnId, reason: CloseReason) {
+        let Some(connection) = self.connections.get_mut(id.0) else {
+            return;
+        };
+        match connection.life {
+            Life::Connecting => self.end(id, reason),
+            Life::Open => {
+                connection.life = Life::Closing;
+                connection.reason = reason;
+                connection.rest = None;
+                self.await_drain(id);
+                self.mark_dirty(id);
+                self.mark_ready(id); // what is unread must not turn the close into a reset
+            }
+            Life::Closing | Life::Lingering | Life::Gone => {}
+        }
+    }
+
+    /// A closing connection has made progress, or has begun to close: its time runs anew.
+    pub(crate) fn await_drain(&mut self, id: ConnId) {
+        let timeout = self.timeout(id, |limits| limits.drain_timeout);
+        self.set_loop_deadline(
+            id,
+            if timeout.is_zero() {
+                Duration::MAX
+            } else {
+                timeout
+            },
+        );
+    }
+
+    /// Our FIN is sent: the peer's is waited for.
+    pub(crate) fn linger(&mut self, id: ConnId) {
+        let timeout = self.timeout(id, |limits| limits.linger_timeout);
+        if let Some(connection) = self.connections.get_mut(id.0) {
+            connection.life = Life::Lingering;
+        }
+        self.set_loop_deadline(id, timeout);
+        self.mark_ready(id);
+    }
+
+    fn timeout(&self, id: ConnId, which: impl Fn(&Limits) -> Duration) -> Duration {
+        let limits = self
+            .get(id)
+            .and_then(|connection| self.limits(connection.service));
+        limits.map_or(Duration::ZERO, which)
+    }
+
+    pub(crate) fn set_loop_deadline(&mut self, id: ConnId, timeout: Duration) {
+        let deadline = after(self.now, timeout);
+        if let Some(connection) = self.connections.get_mut(id.0) {
+            connection.deadline = deadline;
+        }
+        self.arm(id);
+    }
+
+    /// Ends at once; the reason is final. What is queued is dropped.
+    pub(crate) fn end(&mut self, id: ConnId, reason: CloseReason) {
+        let Some(connection) = self.connections.get_mut(id.0) else {
+            return;
+        };
+        if connection.life == Life::Gone {
+            return;
+        }
+        connection.reset = matches!(
+            reason,
+            CloseReason::Aborted
+                | CloseReason::SlowConsumer
+                | CloseReason::Deadline(Deadline::Drain)
+        );
+        connection.reason = reason;
+        connection.life = Life::Gone;
+        connection.rest = None;
+        if let Some(mut queue) = connection.queue.take() {
+            let dropped = queue.len() as u64;
+            queue.clear();
+            self.bytes_dropped += dropped;
+            self.counters.queued_bytes().subtract(dropped);
+            self.spares.keep_queue(queue, self.block_size);
+        }
+        self.gone.push(id);
+    }
+
+    /// A callback about it panicked. What was sent before still leaves.
+    pub(crate) fn panicked(&mut self, id: ConnId) {
+        self.close(id, CloseReason::Panicked);
+        if let Some(connection) = self.connections.get_mut(id.0) {
+            connection.reason = CloseReason::Panicked;
+        }
+    }
+
+    pub(crate) fn pause(&mut self, id: ConnId) {
+        if let Some(connection) = self.connections.get_mut(id.0) {
+            connection.paused = true;
+        }
+    }
+
+    pub(crate) fn resume(&mut self, id: ConnId) {
+        if let Some(connection) = self.connections.get_mut(id.0)
+            && connection.paused
+        {
+            connection.paused = false;
+            connection.offer = true;
+            self.mark_ready(id);
+        }
+    }
+
+    /// The queue fell below its low mark: it is read again.
+    pub(crate) fn drained(&mut self, id: ConnId) {
+        if let Some(connection) = self.connections.get_mut(id.0) {
+            connection.full = false;
+            connection.offer = true;
+            self.mark_ready(id);
+        }
+    }
+
+    /// Bytes of memory in the table and its lists, in queues, and in what handlers left.
+    pub(crate) fn memory(&self) -> (usize, usize, usize) {
+        let ids = self.ready.capacity() + self.dirty.capacity() + self.gone.capacity();
+        let (mut queues, mut rests) = (0, 0);
+        for (_, connection) in self.iter() {
+            queues += connection.queue.as_ref().map_or(0, |queue| queue.memory());
+            rests += connection.rest.as_ref().map_or(0, |rest| rest.capacity());
+        }
+        let table = self.connections.memory() + self.timers.memory() + ids * size_of::<ConnId>();
+        (table, queues, rests)
+    }
+}

@@ -1,0 +1,305 @@
+//! The one place where a handler loses its type, and the one where its panics end.
+//!
+//! `Box<dyn Host>` stands once per service, never once per connection: a connection's session keeps its
+//! type in the service's own table.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::time::Instant;
+
+use crate::connection::ServiceIndex;
+use crate::context::{ConnContext, Context, Core};
+use crate::handle::Inbox;
+use crate::handler::Handler;
+use crate::id::{ConnId, ConnMap, SocketId, TimerId};
+use crate::read_buffer::ReadBuffer;
+use crate::reason::{CloseReason, ConnectError, Deadline};
+use crate::socket::address::Address;
+
+/// The typed name of a service: what [`Reactor::add`](crate::Reactor::add) gives.
+///
+/// It is meant for the reactor that gave it; another one may panic on it, or take it for a service of
+/// the same type of its own.
+pub struct Service<H> {
+    pub(crate) index: ServiceIndex,
+    handler: PhantomData<fn() -> H>,
+}
+
+impl<H> Service<H> {
+    pub(crate) fn new(index: ServiceIndex) -> Self {
+        Self {
+            index,
+            handler: PhantomData,
+        }
+    }
+}
+
+impl<H> Clone for Service<H> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<H> Copy for Service<H> {}
+
+impl<H> std::fmt::Debug for Service<H> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Service({})", self.index)
+    }
+}
+
+/// What is done when a callback panics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Panics {
+    /// The connection closes, all else goes on; the panic is counted and logged. The default.
+    #[default]
+    Isolate,
+    /// The panic goes on, through the loop: what a test wants.
+    Propagate,
+}
+
+/// A callback, and what it is given.
+pub(crate) enum Call<'a> {
+    Open(ConnId),
+    Data(ConnId, &'a mut ReadBuffer),
+    Eof(ConnId, &'a mut ReadBuffer),
+    Drained(ConnId),
+    Deadline(ConnId, Deadline),
+    Close(ConnId, &'a CloseReason),
+    ConnectFailed(ConnId, ConnectError),
+    /// At most so many messages.
+    Messages(usize),
+    InboxDrained,
+    Datagram(SocketId, &'a Address, &'a [u8]),
+    Timer(TimerId),
+    TurnEnd,
+    Shutdown,
+}
+
+impl Call<'_> {
+    /// Its name in the trait, and the connection that a panic in it closes.
+    fn about(&self) -> (&'static str, Option<ConnId>) {
+        match self {
+            Self::Open(id) => ("on_open", Some(*id)),
+            Self::Data(id, _) => ("on_data", Some(*id)),
+            Self::Eof(id, _) => ("on_eof", Some(*id)),
+            Self::Drained(id) => ("on_drained", Some(*id)),
+            Self::Deadline(id, _) => ("on_deadline", Some(*id)),
+            Self::Close(id, _) => ("on_close", Some(*id)),
+            Self::ConnectFailed(..) => ("on_connect_failed", None),
+            Self::Messages(_) => ("on_message", None),
+            Self::InboxDrained => ("on_inbox_drained", None),
+            Self::Datagram(..) => ("on_datagram", None),
+            Self::Timer(_) => ("on_timer", None),
+            Self::TurnEnd => ("on_turn_end", None),
+            Self::Shutdown => ("on_shutdown", None),
+        }
+    }
+}
+
+/// A service without its handler's type.
+pub(crate) trait Host: Any {
+    /// Calls back. Whether there are more messages.
+    fn call(&mut self, call: Call<'_>, core: &mut Core) -> bool;
+
+    /// Takes no messages any more.
+    fn close_inbox(&self);
+
+    /// Bytes of memory in the table of sessions.
+    fn memory(&self) -> usize;
+}
+
+/// A service with it.
+pub(crate) struct HostOf<H: Handler> {
+    pub(crate) handler: H,
+    index: ServiceIndex,
+    sessions: ConnMap<H::Session>,
+    inbox: Inbox<H::Message>,
+    /// Messages that are out of the inbox: the rest of a batch in which one panicked.
+    messages: VecDeque<H::Message>,
+}
+
+impl<H: Handler> HostOf<H> {
+    pub(crate) fn new(handler: H, index: ServiceIndex, inbox: Inbox<H::Message>) -> Self {
+        Self {
+            handler,
+            index,
+            sessions: ConnMap::new(),
+            inbox,
+            messages: VecDeque::new(),
+        }
+    }
+
+    pub(crate) fn inbox(&self) -> &Inbox<H::Message> {
+        &self.inbox
+    }
+
+    fn receive_messages(&mut self, count: usize, core: &mut Core) -> bool {
+        let more = self.inbox.take(
+            count.saturating_sub(self.messages.len()),
+            &mut self.messages,
+        );
+        while let Some(message) = self.messages.pop_front() {
+            core.table.counters.messages().increment();
+            self.handler
+                .on_message(message, &mut Context::new(core, self.index));
+        }
+        more
+    }
+}
+
+impl<H: Handler> Host for HostOf<H> {
+    fn call(&mut self, call: Call<'_>, core: &mut Core) -> bool {
+        let index = self.index;
+        let at = |core, id| ConnContext::new(core, index, id, CloseReason::Asked);
+        let Self {
+            handler, sessions, ..
+        } = self;
+        match call {
+            Call::Data(id, input) => {
+                if let Some(session) = sessions.get_mut(id) {
+                    handler.on_data(session, input, &mut at(core, id));
+                }
+            }
+            Call::Open(id) => {
+                let session = handler.on_open(&mut at(core, id));
+                sessions.insert(id, session);
+            }
+            Call::Eof(id, input) => {
+                if let Some(session) = sessions.get_mut(id) {
+                    let mut cx = ConnContext::new(core, index, id, CloseReason::Eof);
+                    handler.on_eof(session, input, &mut cx);
+                }
+            }
+            Call::Drained(id) => {
+                if let Some(session) = sessions.get_mut(id) {
+                    handler.on_drained(session, &mut at(core, id));
+                }
+            }
+            Call::Deadline(id, which) => {
+                if let Some(session) = sessions.get_mut(id) {
+                    let cause = CloseReason::Deadline(which);
+                    let mut cx = ConnContext::new(core, index, id, cause);
+                    handler.on_deadline(session, which, &mut cx);
+                }
+            }
+            Call::Close(id, reason) => {
+                if let Some(session) = sessions.remove(id) {
+                    handler.on_close(session, reason, &mut at(core, id));
+                }
+            }
+            Call::ConnectFailed(id, error) => {
+                handler.on_connect_failed(id, error, &mut Context::new(core, index));
+            }
+            Call::Messages(count) => return self.receive_messages(count, core),
+            Call::InboxDrained => handler.on_inbox_drained(&mut Context::new(core, index)),
+            Call::Datagram(socket, from, datagram) => {
+                handler.on_datagram(socket, from, datagram, &mut Context::new(core, index));
+            }
+            Call::Timer(timer) => handler.on_timer(timer, &mut Context::new(core, index)),
+            Call::TurnEnd => handler.on_turn_end(&mut Context::new(core, index)),
+            Call::Shutdown => handler.on_shutdown(&mut Context::new(core, index)),
+        }
+        false
+    }
+
+    fn close_inbox(&self) {
+        self.inbox.close();
+    }
+
+    fn memory(&self) -> usize {
+        self.sessions.memory()
+    }
+}
+
+/// All services of a loop.
+pub(crate) struct Hosts {
+    hosts: Vec<Box<dyn Host>>,
+    panics: Panics,
+    /// Whether callbacks are timed, which costs two looks at the clock each.
+    timed: bool,
+}
+
+impl Hosts {
+    pub(crate) fn new(panics: Panics, timed: bool) -> Self {
+        Self {
+            hosts: Vec::new(),
+            panics,
+            timed,
+        }
+    }
+
+    pub(crate) fn push(&mut self, host: Box<dyn Host>) {
+        self.hosts.push(host);
+    }
+
+    pub(crate) fn indices(&self) -> impl Iterator<Item = ServiceIndex> + use<> {
+        0..ServiceIndex::try_from(self.hosts.len()).unwrap_or(ServiceIndex::MAX)
+    }
+
+    pub(crate) fn get<H: Handler>(&self, service: Service<H>) -> Option<&HostOf<H>> {
+        let host: &dyn Any = &**self.hosts.get(usize::from(service.index))?;
+        host.downcast_ref()
+    }
+
+    pub(crate) fn get_mut<H: Handler>(&mut self, service: Service<H>) -> Option<&mut HostOf<H>> {
+        let host: &mut dyn Any = &mut **self.hosts.get_mut(usize::from(service.index))?;
+        host.downcast_mut()
+    }
+
+    pub(crate) fn close_inboxes(&self) {
+        self.hosts.iter().for_each(|host| host.close_inbox());
+    }
+
+    pub(crate) fn memory(&self) -> usize {
+        self.hosts.iter().map(|host| host.memory()).sum()
+    }
+
+    /// Calls a service back. Whether it has more messages waiting.
+    pub(crate) fn call(&mut self, core: &mut Core, service: ServiceIndex, call: Call<'_>) -> bool {
+        let Some(host) = self.hosts.get_mut(usize::from(service)) else {
+            return false;
+        };
+        let about = call.about();
+        core.table.counters.callbacks().increment();
+        let began = self.timed.then(Instant::now);
+        let result = catch_unwind(AssertUnwindSafe(|| host.call(call, core)));
+        if let Some(began) = began {
+            let took = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            core.table.counters.handler_nanoseconds().add(took);
+        }
+        match result {
+            Ok(more) => more,
+            Err(panic) => {
+                self.panicked(core, about, panic);
+                true // the rest of a batch of messages, if it was one
+            }
+        }
+    }
+
+    fn panicked(
+        &self,
+        core: &mut Core,
+        (callback, connection): (&'static str, Option<ConnId>),
+        panic: Box<dyn Any + Send>,
+    ) {
+        core.table.counters.panics().increment();
+        if let Some(id) = connection {
+            core.table.panicked(id);
+        }
+        if self.panics == Panics::Propagate {
+            resume_unwind(panic);
+        }
+        let text = panic
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("a value that is no text");
+        match connection {
+            Some(id) => log::error!("{callback} of connection {id} panicked: {text}"),
+            None => log::error!("{callback} panicked: {text}"),
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! A readiness loop that one can read, embed and trust.
+//!
+//! Write a [`Handler`]; the [`Reactor`] does the rest: it accepts, reads, writes, keeps time, and calls
+//! back. **A handler never touches a socket.** It is lent the bytes that have arrived and a context
+//! through which it states wishes; the loop fulfils them.
+//!
+//! ```
+//! use reactor::{ConnContext, Handler, ReadBuffer, Reactor};
+//!
+//! struct Echo;
+//!
+//! impl Handler for Echo {
+//!     type Session = ();                           // nothing is kept per connection
+//!     type Message = std::convert::Infallible;     // and other threads have nothing to say
+//!
+//!     fn on_open(&mut self, _: &mut ConnContext<'_>) {}
+//!
+//!     fn on_data(&mut self, _: &mut (), input: &mut ReadBuffer, cx: &mut ConnContext<'_>) {
+//!         cx.forward(input);
+//!     }
+//! }
+//!
+//! let mut reactor = Reactor::new()?;
+//! let echo = reactor.add(Echo);
+//! reactor.listen(&echo, "127.0.0.1:0")?;
+//! # reactor.with(&echo, |_, cx| cx.stop());
+//! reactor.run()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # The path of one byte
+//! 1. [`Driver`] tells the loop that a socket is readable, and `wait` notes it (`reactor.rs`).
+//! 2. `receive` reads it into the loop's one block (`reactor/receive.rs`), and lends that to
+//! 3. [`Handler::on_data`], which answers by [`ConnContext::send`]: into the connection's
+//!    [`WriteQueue`], and the connection onto the list of dirty ones (`connection.rs`).
+//! 4. `flush` writes the queue, in one call (`reactor/flush.rs`).
+//!
+//! # What there is
+//! | | |
+//! |---|---|
+//! | the loop | [`Reactor`], [`Config`], [`Limits`], [`Budgets`], [`Turn`], [`ShutdownReport`] |
+//! | what you write | [`Handler`], [`Context`], [`ConnContext`] |
+//! | bytes | [`ReadBuffer`], [`WriteQueue`], [`Block`], [`framing`] |
+//! | addresses | [`Listen`], [`Bind`], [`Connect`], [`Target`], [`Address`] |
+//! | names and tables | [`ConnId`], [`ConnMap`] |
+//! | what many services need | [`Pipes`] (two connections joined), [`Broadcast`] (one room) |
+//! | other threads | [`Handle`], [`inbox`], [`Pool`] (several loops) |
+//! | tests | [`Stage`] |
+//! | below the loop | [`Selector`] (Python's `selectors`), [`Driver`] |
+//!
+//! # Platforms
+//! Unix with 64 bits; developed and measured on Linux. `SIGPIPE` must be ignored, as the Rust runtime
+//! does; a host program in another language sees to it itself.
+
+#![deny(missing_docs)]
+
+#[cfg(not(all(unix, target_pointer_width = "64")))]
+compile_error!("this crate is for Unix with 64 bits");
+
+// In this order: each uses only what stands above it.
+mod read_buffer;
+mod write_queue;
+pub mod framing;
+mod id;
+mod timers;
+mod reason;
+mod limits;
+mod counters;
+mod socket;
+mod connection;
+mod handle;
+mod context;
+mod handler;
+mod pipe;
+mod broadcast;
+mod host;
+mod selector;
+mod driver;
+mod transport;
+mod config;
+mod reactor;
+mod pool;
+mod stage;
+
+pub use broadcast::Broadcast;
+pub use bytes::Bytes;
+pub use config::{Config, ServiceConfig};
+pub use connection::Origin;
+pub use context::{ConnContext, Context};
+pub use counters::{Counters, Statistics};
+pub use driver::mio::{MioDriver, MioListener, MioSocket, MioStream};
+pub use driver::{DatagramSocket, Driver, Signal, Stream};
+pub use handle::{Handle, Inbox, SendError, inbox};
+pub use handler::Handler;
+pub use host::{Panics, Service};
+pub use id::{ConnId, ConnMap, ListenerId, SocketId, TimerId, Token};
+pub use limits::{Admission, Budgets, Limits};
+pub use pipe::{Carried, Pipes};
+pub use pool::{Pool, Setup};
+pub use reactor::{Memory, Opened, Reactor, Turn};
+pub use read_buffer::{Block, ReadBuffer};
+pub use reason::{CloseReason, ConnectError, Deadline, ListenError, ShutdownReport, describe};
+pub use selector::{Interest, Readiness, Selector};
+pub use socket::address::{Address, Target};
+pub use socket::connect::Connect;
+pub use socket::listen::{Bind, Listen};
+pub use socket::options::KeepAlive;
+pub use stage::Stage;
+pub use write_queue::WriteQueue;

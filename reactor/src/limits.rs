@@ -1,0 +1,215 @@
+//! Every bound, with its name, its unit and its default.
+//!
+//! [`Limits`] belong to a service and bound each of its connections, and all of them together;
+//! [`Budgets`] belong to the loop and bound what one turn does for one peer before the others have
+//! theirs. In both, a bound that can be switched off is switched off by 0 (or [`Duration::ZERO`]).
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// What one service allows its connections.
+///
+/// ```
+/// use reactor::Limits;
+///
+/// let limits = Limits { max_connections: 100, ..Limits::default() };
+/// assert_eq!(limits.queue_low, 64 * 1024);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Connections of this service, in both directions and while they linger, over all loops that share
+    /// its [`Admission`]. At the limit accepting pauses, and clients wait in the backlog.
+    /// Default: 0, none but what the system allows.
+    pub max_connections: usize,
+    /// Accepted connections from one IP address; an IPv4-mapped IPv6 address counts as its IPv4 address.
+    /// Over it a client is accepted, closed and counted as refused. Default: 0, none.
+    pub max_per_ip: usize,
+    /// Bytes. At this many queued for a peer, nothing more is read from it. Default: 256 KiB.
+    pub queue_high: usize,
+    /// Bytes. When the queue has fallen to this, reading goes on. Default: 64 KiB.
+    pub queue_low: usize,
+    /// Bytes. More than this queued for a peer closes it as [`SlowConsumer`](crate::CloseReason).
+    /// Default: 1 MiB; 0: none, for a service that answers its peers one answer at a time and stops when
+    /// [`is_full`](crate::ConnContext::is_full), and so is bounded by `queue_high` and one answer.
+    pub queue_max: usize,
+    /// Bytes that a handler may leave unconsumed, while it is neither paused nor full, before the
+    /// connection closes as [`InputTooLarge`](crate::CloseReason). Default: 1 MiB; 0: none.
+    pub input_max: usize,
+    /// How long no byte may move, in either direction, before
+    /// [`on_deadline`](crate::Handler::on_deadline). Default: 0, for ever.
+    pub idle_timeout: Duration,
+    /// How long a closing connection may fail to take any of what is queued for it. Default: 60 s;
+    /// 0: for ever.
+    pub drain_timeout: Duration,
+    /// How long a closed connection waits for the peer's FIN after its own. Default: 2 s; 0: not at all,
+    /// and what the peer still sends may destroy what is on its way to it.
+    pub linger_timeout: Duration,
+    /// Bytes that wait to leave through one datagram socket; a datagram that would exceed it is dropped
+    /// and counted. Default: 256 KiB.
+    pub datagram_queue_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_connections: 0,
+            max_per_ip: 0,
+            queue_high: 256 * 1024,
+            queue_low: 64 * 1024,
+            queue_max: 1024 * 1024,
+            input_max: 1024 * 1024,
+            idle_timeout: Duration::ZERO,
+            drain_timeout: Duration::from_secs(60),
+            linger_timeout: Duration::from_secs(2),
+            datagram_queue_max: 256 * 1024,
+        }
+    }
+}
+
+/// What one turn of the loop does for one source before the next source has its share.
+#[derive(Clone, Debug)]
+pub struct Budgets {
+    /// Bytes read from one connection. Default: 256 KiB.
+    pub bytes: usize,
+    /// Connections accepted from one listener. Default: 64.
+    pub accepts: usize,
+    /// Datagrams received from one socket. Default: 64.
+    pub datagrams: usize,
+    /// Messages of other threads delivered to one service. Default: 256.
+    pub messages: usize,
+}
+
+impl Default for Budgets {
+    fn default() -> Self {
+        Self {
+            bytes: 256 * 1024,
+            accepts: 64,
+            datagrams: 64,
+            messages: 256,
+        }
+    }
+}
+
+/// Who is in: the count that [`Limits::max_connections`] and [`Limits::max_per_ip`] are held against.
+///
+/// Each service has one of its own. The same service on several loops shares one (clones are the same
+/// count), by [`ServiceConfig::admission`](crate::ServiceConfig::admission), so that the limits hold
+/// over all of them.
+///
+/// ```
+/// let admission = reactor::Admission::new();
+/// assert_eq!(admission.clone().connections(), 0);
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Admission(Arc<Inside>);
+
+#[derive(Debug, Default)]
+struct Inside {
+    connections: AtomicUsize,
+    /// Invariant: no count is 0. Touched only where `max_per_ip` is on.
+    addresses: Mutex<HashMap<IpAddr, usize>>,
+}
+
+impl Admission {
+    /// Nobody is in.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many are in.
+    pub fn connections(&self) -> usize {
+        self.0.connections.load(Ordering::Relaxed)
+    }
+
+    /// Takes a place, unless [`Limits::max_connections`] are taken. It is asked for before a client is
+    /// accepted: over the limit, clients wait in the backlog.
+    pub(crate) fn take_place(&self, limits: &Limits) -> bool {
+        let before = self.0.connections.fetch_add(1, Ordering::Relaxed);
+        let has_room = limits.max_connections == 0 || before < limits.max_connections;
+        if !has_room {
+            self.leave_place();
+        }
+        has_room
+    }
+
+    pub(crate) fn leave_place(&self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Counts a client under its address, unless that has [`Limits::max_per_ip`] already.
+    pub(crate) fn take_address(&self, address: Option<IpAddr>, limits: &Limits) -> bool {
+        let Some(address) = address.filter(|_| limits.max_per_ip != 0) else {
+            return true;
+        };
+        let mut addresses = self.addresses();
+        let count = addresses.entry(address.to_canonical()).or_insert(0);
+        let has_room = *count < limits.max_per_ip;
+        *count += usize::from(has_room);
+        has_room
+    }
+
+    pub(crate) fn leave_address(&self, address: Option<IpAddr>, limits: &Limits) {
+        let Some(address) = address.filter(|_| limits.max_per_ip != 0) else {
+            return;
+        };
+        let address = address.to_canonical();
+        let mut addresses = self.addresses();
+        if let Some(count) = addresses.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                addresses.remove(&address);
+            }
+        }
+    }
+
+    fn addresses(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.0
+            .addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv4_mapped_address_counts_as_ipv4_and_nobody_stays_in_the_table() {
+        let limits = Limits {
+            max_per_ip: 2,
+            ..Limits::default()
+        };
+        let admission = Admission::new();
+        let (plain, mapped) = ("10.0.0.1".parse().ok(), "::ffff:10.0.0.1".parse().ok());
+        assert!(admission.take_address(plain, &limits));
+        assert!(admission.take_address(mapped, &limits));
+        assert!(!admission.take_address(plain, &limits));
+        assert!(admission.take_address("::1".parse().ok(), &limits));
+        assert!(
+            admission.take_address(None, &limits),
+            "a Unix peer has no address to count"
+        );
+        for address in [plain, mapped, "::1".parse().ok(), None] {
+            admission.leave_address(address, &limits);
+        }
+        assert!(admission.addresses().is_empty());
+    }
+
+    #[test]
+    fn clones_count_the_same_places() {
+        let limits = Limits {
+            max_connections: 2,
+            ..Limits::default()
+        };
+        let admission = Admission::new();
+        let clone = admission.clone();
+        assert!(admission.take_place(&limits) && clone.take_place(&limits));
+        assert!(!admission.take_place(&limits) && !clone.take_place(&limits));
+        admission.leave_place();
+        assert_eq!(clone.connections(), 1);
+    }
+}

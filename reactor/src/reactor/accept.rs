@@ -1,0 +1,262 @@
+//! `accept`: who waits at a listener becomes a connection.
+
+use std::io;
+use std::time::Duration;
+
+use super::{Link, Opened, Reactor};
+use crate::connection::{Life, Origin, ServiceIndex};
+use crate::driver::Driver;
+use crate::host::Call;
+use crate::id::{ConnId, Id, Kind, ListenerId};
+use crate::reason::{CloseReason, ListenError, describe};
+use crate::socket::address::Address;
+use crate::socket::listen::Listen;
+use crate::timers::{NEVER, Nanos, after};
+use crate::transport::Transport;
+
+/// How long accepting pauses when there is no room for one more. The kernel tells of a backlog once: if
+/// nobody asked again, who waits there would wait until somebody else came.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// How long the log has nothing new to say about a pause.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
+
+/// A listener, and what is known of it.
+pub(super) struct Acceptor<L> {
+    pub(super) listener: Option<L>,
+    pub(super) service: ServiceIndex,
+    /// Invariant: whether it is on the loop's list of ready ones.
+    listed: bool,
+    /// There was no room: until a retry is due, or a connection leaves.
+    pub(super) paused: bool,
+    /// When its entry among the timers is due.
+    pub(super) armed: Nanos,
+    /// When the log was told of a pause.
+    complained: Option<Nanos>,
+}
+
+impl<L> Acceptor<L> {
+    pub(super) fn note(&mut self, id: ListenerId, ready: &mut Vec<ListenerId>) {
+        self.paused = false;
+        if !std::mem::replace(&mut self.listed, true) {
+            ready.push(id);
+        }
+    }
+}
+
+/// Why accepting stopped for this turn.
+enum Stop {
+    /// Nobody waits.
+    Empty,
+    /// There may be more; others have their turn first.
+    Budget,
+    /// No room for one more.
+    NoRoom(String),
+}
+
+impl<D: Driver> Reactor<D> {
+    pub(super) fn open_acceptor(
+        &mut self,
+        service: ServiceIndex,
+        listen: Listen,
+    ) -> Result<Opened<ListenerId>, ListenError> {
+        let acceptor = Acceptor {
+            listener: None,
+            service,
+            listed: false,
+            paused: false,
+            armed: NEVER,
+            complained: None,
+        };
+        let id = self.acceptors.insert(acceptor).unwrap_or(Id::nobody());
+        match self.driver.listen(listen, id.token(Kind::Listener)) {
+            Ok((listener, address)) => {
+                if let Some(acceptor) = self.acceptors.get_mut(id) {
+                    acceptor.listener = Some(listener);
+                    // The first event may be lost to a driver that watched before it listened.
+                    acceptor.note(ListenerId(id), &mut self.ready_acceptors);
+                }
+                Ok(Opened {
+                    id: ListenerId(id),
+                    address,
+                })
+            }
+            Err(error) => {
+                self.acceptors.remove(id);
+                Err(error)
+            }
+        }
+    }
+
+    /// Closes a listener: its address is free, and who waited in its backlog is turned away. Connections
+    /// that it has accepted live on. Whether there was such a listener.
+    pub fn close_listener(&mut self, id: ListenerId) -> bool {
+        let Some(mut acceptor) = self.acceptors.remove(id.0) else {
+            return false;
+        };
+        self.core.table.timers.disarm(&mut acceptor.armed);
+        true
+    }
+
+    pub(super) fn accept(&mut self) {
+        for id in std::mem::take(&mut self.ready_acceptors) {
+            self.accept_from(id);
+        }
+        self.finish_connects();
+    }
+
+    fn accept_from(&mut self, id: ListenerId) {
+        match self.acceptors.get_mut(id.0) {
+            Some(acceptor) => acceptor.listed = false,
+            None => return,
+        }
+        let stop = self.accept_some(id);
+        let now = self.core.table.now;
+        let Some(acceptor) = self.acceptors.get_mut(id.0) else {
+            return;
+        };
+        match stop {
+            Stop::Empty => {}
+            Stop::Budget => acceptor.note(id, &mut self.ready_acceptors),
+            Stop::NoRoom(why) => {
+                acceptor.paused = true;
+                let timers = &mut self.core.table.timers;
+                timers.arm(
+                    &mut acceptor.armed,
+                    after(now, RETRY),
+                    id.0.token(Kind::Listener),
+                );
+                let again = acceptor
+                    .complained
+                    .map_or(0, |at| after(at, COMPLAINT_INTERVAL));
+                if now >= again {
+                    log::warn!("accepting pauses, clients wait in the backlog: {why}");
+                    acceptor.complained = Some(now);
+                    self.core.table.counters.accept_pauses().increment();
+                }
+            }
+        }
+    }
+
+    fn accept_some(&mut self, id: ListenerId) -> Stop {
+        for _ in 0..self.config.budgets.accepts.max(1) {
+            let Some(acceptor) = self.acceptors.get_mut(id.0) else {
+                return Stop::Empty;
+            };
+            let Some(listener) = &mut acceptor.listener else {
+                return Stop::Empty;
+            };
+            let service = usize::from(acceptor.service);
+            let (Some(admission), Some(limits)) = (
+                self.admissions.get(service),
+                self.core.table.limits.get(service),
+            ) else {
+                return Stop::Empty;
+            };
+            if !admission.take_place(limits) {
+                return Stop::NoRoom(format!("{} connections are open", limits.max_connections));
+            }
+            match self.driver.accept(listener) {
+                Ok((stream, peer)) => self.admit(id, stream, peer),
+                Err(error) => {
+                    admission.leave_place();
+                    match error.kind() {
+                        io::ErrorKind::WouldBlock => return Stop::Empty,
+                        _ if concerns_one_client(&error) => {
+                            log::debug!("a client was gone before it was accepted: {error}");
+                        }
+                        _ => return Stop::NoRoom(describe(&error)),
+                    }
+                }
+            }
+        }
+        Stop::Budget
+    }
+
+    /// One that has its place already becomes a connection, unless its address has too many.
+    fn admit(&mut self, listener: ListenerId, stream: D::Stream, peer: Address) {
+        let Some(acceptor) = self.acceptors.get(listener.0) else {
+            return;
+        };
+        let service = acceptor.service;
+        let index = usize::from(service);
+        let (Some(admission), Some(limits)) = (
+            self.admissions.get(index),
+            self.core.table.limits.get(index).cloned(),
+        ) else {
+            return;
+        };
+        let (ip, limits) = (peer.ip(), &*limits);
+        if !admission.take_address(ip, limits) {
+            admission.leave_place();
+            log::debug!(
+                "{peer} is refused: its address has {} connections",
+                limits.max_per_ip
+            );
+            self.core.table.counters.refused().increment();
+            return;
+        }
+        let origin = Origin::Accepted(listener);
+        let Some(id) = self.core.table.insert(service, peer, origin, Life::Open) else {
+            admission.leave_address(ip, limits);
+            admission.leave_place();
+            return;
+        };
+        if let Some(connection) = self.core.table.get_mut(id) {
+            connection.admitted = true;
+        }
+        self.core.table.counters.accepted().increment();
+        self.core.table.counters.open().increment();
+        self.watch_and_open(id, service, stream);
+    }
+
+    fn watch_and_open(&mut self, id: ConnId, service: ServiceIndex, mut stream: D::Stream) {
+        let watched = self
+            .driver
+            .register(&mut stream, id.0.token(Kind::Connection));
+        self.links.insert(id, Link::new(Transport::Plain(stream)));
+        match watched {
+            Ok(()) => {
+                self.hosts.call(&mut self.core, service, Call::Open(id));
+            }
+            Err(error) => {
+                log::warn!("cannot watch a connection: {}", describe(&error));
+                self.core.table.end(id, CloseReason::Io(error.kind()));
+            }
+        }
+    }
+
+    /// Somebody has left: who was turned away for want of room may come.
+    pub(super) fn retry_paused_acceptors(&mut self) {
+        for (id, acceptor) in self
+            .acceptors
+            .iter_mut()
+            .filter(|(_, acceptor)| acceptor.paused)
+        {
+            acceptor.note(ListenerId(id), &mut self.ready_acceptors);
+        }
+    }
+}
+
+/// Whether accept(2) speaks of one client that is lost, rather than of a lack that all meet. Its manual
+/// wants pending network errors to be treated like `EAGAIN`, and lists them.
+fn concerns_one_client(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::ECONNABORTED
+                | libc::EINTR
+                | libc::EPROTO
+                | libc::EPERM
+                | libc::ENETDOWN
+                | libc::ENOPROTOOPT
+                | libc::EHOSTDOWN
+                | libc::EHOSTUNREACH
+                | libc::EOPNOTSUPP
+                | libc::ENETUNREACH
+        )
+    ) || matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted
+    )
+}

@@ -1,0 +1,233 @@
+//! Wishes to connect: a name becomes addresses, one of them a stream that stands, or a reason why not.
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::Duration;
+
+use super::{Link, Reactor};
+use crate::connection::Life;
+use crate::driver::{Driver, Stream};
+use crate::host::Call;
+use crate::id::{ConnId, Kind};
+use crate::reason::{CloseReason, ConnectError};
+use crate::socket::address::{Address, Target};
+use crate::socket::connect::Connect;
+use crate::timers::{NEVER, Nanos, after};
+use crate::transport::Transport;
+
+/// An outgoing connection that does not stand yet.
+pub(super) struct Attempt<S> {
+    connect: Connect,
+    /// Addresses that are still to be tried.
+    addresses: VecDeque<Address>,
+    /// The one that is being tried; `None` while the name is looked up.
+    current: Option<(S, Address)>,
+    /// When the time for all of it is over.
+    give_up: Nanos,
+    /// How the last address failed.
+    error: ConnectError,
+    /// How all of it failed.
+    failed: Option<ConnectError>,
+}
+
+impl<D: Driver> Reactor<D> {
+    /// Begins what handlers have wished for in this turn.
+    pub(super) fn begin_connects(&mut self) {
+        for (id, service, connect) in std::mem::take(&mut self.core.connects) {
+            match self.core.table.get(id) {
+                Some(connection) if connection.life == Life::Gone => {} // cancelled in the same turn
+                Some(_) => self.begin_connect(id, connect),
+                None => {
+                    // The table had no slot left to name it by.
+                    let call = Call::ConnectFailed(id, ConnectError::Limit);
+                    self.hosts.call(&mut self.core, service, call);
+                }
+            }
+        }
+    }
+
+    fn begin_connect(&mut self, id: ConnId, connect: Connect) {
+        let target = connect.target.clone();
+        self.core.table.set_loop_deadline(id, connect.timeout);
+        self.attempts
+            .insert(id, Attempt::new(connect, self.core.table.now));
+        if self.is_stopping() {
+            return self.fail_connect(id, ConnectError::Cancelled);
+        }
+        if !self.admit_outgoing(id) {
+            return self.fail_connect(id, ConnectError::Limit);
+        }
+        let address = match target {
+            Target::Ip(address) => Address::Ip(address),
+            Target::Unix(path) => Address::Unix(Some(path.into())),
+            Target::Name(name) => return self.look_up(id, &name),
+        };
+        if let Some(attempt) = self.attempts.get_mut(&id) {
+            attempt.addresses.push_back(address);
+        }
+        self.try_next(id);
+    }
+
+    fn look_up(&mut self, id: ConnId, name: &str) {
+        let asked = Target::host_and_port(name).and_then(|(host, port)| {
+            self.driver
+                .resolve(host, port, id.0.token(Kind::Connection))
+        });
+        match asked {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::QuotaExceeded => {
+                self.fail_connect(id, ConnectError::Limit);
+            }
+            Err(error) => self.fail_connect(id, ConnectError::from(&error)),
+        }
+    }
+
+    fn admit_outgoing(&mut self, id: ConnId) -> bool {
+        let Some(connection) = self.core.table.get_mut(id) else {
+            return false;
+        };
+        let service = usize::from(connection.service);
+        match (
+            self.admissions.get(service),
+            self.core.table.limits.get(service),
+        ) {
+            (Some(admission), Some(limits)) if admission.take_place(limits) => {}
+            _ => return false,
+        }
+        if let Some(connection) = self.core.table.get_mut(id) {
+            connection.admitted = true;
+        }
+        self.core.table.counters.open().increment();
+        true
+    }
+
+    /// Tries the next address, as long as there is one that can be tried at all.
+    fn try_next(&mut self, id: ConnId) {
+        let now = self.core.table.now;
+        loop {
+            let Some(attempt) = self.attempts.get_mut(&id) else {
+                return;
+            };
+            attempt.current = None;
+            let left = attempt.give_up.saturating_sub(now);
+            let share = left / (attempt.addresses.len() as u64).max(1);
+            let Some(address) = attempt.addresses.pop_front() else {
+                let error = attempt.error.clone();
+                return self.fail_connect(id, error);
+            };
+            let token = id.0.token(Kind::Connection);
+            match self.driver.connect(&address, &attempt.connect, token) {
+                Ok(stream) => {
+                    attempt.current = Some((stream, address));
+                    self.core
+                        .table
+                        .set_loop_deadline(id, Duration::from_nanos(share));
+                    // It may stand already, as Unix sockets do, and then there may be no edge to come.
+                    self.ready_attempts.push(id);
+                    return;
+                }
+                Err(error) => attempt.error = ConnectError::from(&error),
+            }
+        }
+    }
+
+    /// The time for this address, or for the name, is over.
+    pub(super) fn attempt_expired(&mut self, id: ConnId) {
+        if let Some(attempt) = self.attempts.get_mut(&id) {
+            attempt.error = ConnectError::TimedOut;
+            if self.core.table.now >= attempt.give_up {
+                attempt.addresses.clear();
+            }
+            self.try_next(id);
+        }
+    }
+
+    /// Look-ups that have ended, and attempts of which an event told.
+    pub(super) fn finish_connects(&mut self) {
+        while let Some((token, found)) = self.driver.resolved() {
+            let id = ConnId(token.id(self.core.table.loop_number()));
+            let Some(attempt) = self.attempts.get_mut(&id) else {
+                continue;
+            };
+            match found {
+                Ok(addresses) => attempt
+                    .addresses
+                    .extend(addresses.into_iter().map(Address::Ip)),
+                Err(error) => attempt.error = ConnectError::from(&error),
+            }
+            self.try_next(id);
+        }
+        for id in std::mem::take(&mut self.ready_attempts) {
+            self.finish_connect(id);
+        }
+    }
+
+    fn finish_connect(&mut self, id: ConnId) {
+        let Some(attempt) = self.attempts.get_mut(&id) else {
+            return;
+        };
+        let Some((stream, _)) = &mut attempt.current else {
+            return;
+        };
+        match stream.connected() {
+            Ok(false) => {}
+            Ok(true) => {
+                if let Some((stream, address)) = self.attempts.remove(&id).and_then(|a| a.current) {
+                    self.stands(id, stream, address);
+                }
+            }
+            Err(error) => {
+                attempt.error = ConnectError::from(&error);
+                self.try_next(id);
+            }
+        }
+    }
+
+    fn stands(&mut self, id: ConnId, stream: D::Stream, address: Address) {
+        let now = self.core.table.now;
+        let Some(connection) = self.core.table.get_mut(id) else {
+            return;
+        };
+        connection.life = Life::Open;
+        connection.opened = true;
+        connection.peer = address;
+        connection.deadline = NEVER;
+        connection.last_activity = now;
+        let service = connection.service;
+        let mut link = Link::new(Transport::Plain(stream));
+        // The edge that told of the connection may have told of its first bytes too.
+        link.readable = true;
+        self.links.insert(id, link);
+        self.core.table.arm(id);
+        self.core.table.counters.connected().increment();
+        self.hosts.call(&mut self.core, service, Call::Open(id));
+        self.core.table.mark_ready(id);
+        self.core.table.mark_dirty(id);
+    }
+
+    /// It will never stand: it leaves with this turn, and its handler is told why.
+    fn fail_connect(&mut self, id: ConnId, error: ConnectError) {
+        if let Some(attempt) = self.attempts.get_mut(&id) {
+            attempt.failed = Some(error);
+            self.core.table.end(id, CloseReason::Aborted);
+        }
+    }
+}
+
+impl<S> Attempt<S> {
+    fn new(connect: Connect, now: Nanos) -> Self {
+        Self {
+            addresses: VecDeque::new(),
+            current: None,
+            give_up: after(now, connect.timeout),
+            error: ConnectError::NotFound,
+            failed: None,
+            connect,
+        }
+    }
+
+    /// Why it did not come to stand; if nothing failed, somebody did not want it any more.
+    pub(super) fn into_error(self) -> ConnectError {
+        self.failed.unwrap_or(ConnectError::Cancelled)
+    }
+}

@@ -1,0 +1,27 @@
+//! `deliver`: what other threads have said goes to the handlers.
+
+use super::Reactor;
+use crate::driver::Driver;
+use crate::host::Call;
+
+impl<D: Driver> Reactor<D> {
+    pub(super) fn deliver(&mut self) {
+        self.announce_shutdown();
+        // The answer comes before the look into the inboxes: who speaks after the look rings again.
+        if !self.alarm.answer() && !self.more_messages {
+            return;
+        }
+        if self.alarm.take_stop() {
+            self.core.stop.get_or_insert(self.core.grace);
+        }
+        self.more_messages = false;
+        for service in self.hosts.indices() {
+            let messages = Call::Messages(self.config.budgets.messages.max(1));
+            self.more_messages |= self.hosts.call(&mut self.core, service, messages);
+            let port = self.core.ports.get(usize::from(service));
+            if port.is_some_and(|port| port.take_room()) {
+                self.hosts.call(&mut self.core, service, Call::InboxDrained);
+            }
+        }
+    }
+}

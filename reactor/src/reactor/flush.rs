@@ -1,0 +1,189 @@
+//! `flush`: what was wished for leaves.
+
+use std::io;
+
+use super::Reactor;
+use crate::connection::Life;
+use crate::driver::{DatagramSocket, Driver};
+use crate::host::Call;
+use crate::id::{ConnId, SocketId};
+use crate::reason::CloseReason;
+
+impl<D: Driver> Reactor<D> {
+    pub(super) fn flush(&mut self) {
+        for service in std::mem::take(&mut self.core.turn_ends) {
+            self.hosts.call(&mut self.core, service, Call::TurnEnd);
+        }
+        self.begin_connects();
+        // Who is told that its queue has drained, and sends again, is on the new list: the next turn's.
+        let empty = std::mem::take(&mut self.batch);
+        let mut dirty = std::mem::replace(&mut self.core.table.dirty, empty);
+        for id in dirty.drain(..) {
+            self.flush_connection(id);
+        }
+        self.batch = dirty;
+        for id in std::mem::take(&mut self.core.dirty_sockets) {
+            self.flush_datagrams(id);
+        }
+    }
+
+    fn flush_connection(&mut self, id: ConnId) {
+        let Some(connection) = self.core.table.take_dirty(id) else {
+            return;
+        };
+        if matches!(connection.life, Life::Connecting | Life::Gone) {
+            return;
+        }
+        if connection.queue.is_some() && !self.write(id) {
+            return; // it has failed
+        }
+        self.settle(id);
+    }
+
+    /// Writes until the queue is empty or the kernel takes no more. Whether the connection still lives.
+    fn write(&mut self, id: ConnId) -> bool {
+        let now = self.core.table.now;
+        let Some(link) = self.links.get_mut(id) else {
+            return false;
+        };
+        let Some(connection) = self.core.table.get_mut(id) else {
+            return false;
+        };
+        let Some(mut queue) = connection.queue.take() else {
+            return true;
+        };
+        let before = queue.len();
+        let mut failed = None;
+        while link.writable && !queue.is_empty() {
+            match link.transport.send(&mut queue) {
+                Ok(_) => {} // a short write proves nothing: the next one says WouldBlock
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => link.writable = false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    failed = Some(error.kind());
+                    break;
+                }
+            }
+        }
+        let (after, closing) = (queue.len(), connection.life == Life::Closing);
+        let written = (before - after) as u64;
+        if written > 0 {
+            connection.last_activity = now;
+        }
+        if queue.is_empty() {
+            self.core
+                .table
+                .spares
+                .keep_queue(queue, self.core.table.block_size);
+        } else {
+            connection.queue = Some(queue);
+        }
+        self.core.table.counters.queued_bytes().subtract(written);
+        self.core.table.counters.bytes_out().add(written);
+        match failed {
+            Some(kind) => self.fail(id, kind),
+            None if closing && written > 0 => self.core.table.await_drain(id),
+            None => {}
+        }
+        failed.is_none()
+    }
+
+    /// What follows when the queue has become shorter: FIN, the end, or word to the handler.
+    fn settle(&mut self, id: ConnId) {
+        let Some(connection) = self.core.table.get(id) else {
+            return;
+        };
+        let (queued, service) = (connection.queued(), connection.service);
+        let finishes = connection.life == Life::Closing || connection.finish;
+        if queued == 0 && finishes && !connection.write_ended && !self.send_fin(id) {
+            return;
+        }
+        self.leave_if_done(id);
+        let Some(connection) = self.core.table.get(id) else {
+            return;
+        };
+        let low = self
+            .core
+            .table
+            .limits(service)
+            .map_or(0, |limits| limits.queue_low);
+        if connection.full && queued <= low {
+            self.core.table.drained(id);
+            let speaks = self
+                .core
+                .table
+                .get(id)
+                .is_some_and(|connection| connection.life == Life::Open);
+            if speaks {
+                self.hosts.call(&mut self.core, service, Call::Drained(id));
+            }
+        }
+    }
+
+    /// Whether it could be sent.
+    fn send_fin(&mut self, id: ConnId) -> bool {
+        let Some(link) = self.links.get_mut(id) else {
+            return false;
+        };
+        match link.transport.finish() {
+            Ok(()) => {
+                if let Some(connection) = self.core.table.get_mut(id) {
+                    connection.write_ended = true;
+                }
+                true
+            }
+            Err(error) => {
+                self.fail(id, error.kind());
+                false
+            }
+        }
+    }
+
+    /// With both FINs nothing is left to happen; with ours alone, a closed connection waits for theirs.
+    fn leave_if_done(&mut self, id: ConnId) {
+        let Some(connection) = self.core.table.get(id) else {
+            return;
+        };
+        if !connection.write_ended {
+            return;
+        }
+        match connection.life {
+            Life::Open if connection.read_ended => self.core.table.end(id, CloseReason::Eof),
+            Life::Closing if connection.read_ended => {
+                let reason = connection.reason.clone();
+                self.core.table.end(id, reason);
+            }
+            Life::Closing => self.core.table.linger(id),
+            _ => {}
+        }
+    }
+
+    fn flush_datagrams(&mut self, id: SocketId) {
+        let Some(link) = self.sockets.get_mut(&id) else {
+            return;
+        };
+        let Some(outbox) = self.core.outboxes.get_mut(id.0) else {
+            return;
+        };
+        let counters = &self.core.table.counters;
+        while let Some((to, datagram)) = outbox.queue.front() {
+            match link.socket.send(datagram, to) {
+                Ok(()) => {
+                    counters.datagrams_out().increment();
+                    counters.bytes_out().add(datagram.len() as u64);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    link.blocked = true;
+                    return;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    log::debug!("a datagram to {to} was not sent: {error}");
+                    counters.datagrams_dropped().increment();
+                }
+            }
+            outbox.bytes -= datagram.len();
+            outbox.queue.pop_front();
+        }
+    }
+}

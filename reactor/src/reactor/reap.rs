@@ -1,0 +1,92 @@
+//! `reap`: ended connections leave, and their handlers are told why.
+
+use super::Reactor;
+use super::connect::Attempt;
+use crate::connection::Origin;
+use crate::driver::Driver;
+use crate::host::Call;
+use crate::id::{ConnId, Kind};
+use crate::reason::ConnectError;
+use crate::timers::NEVER;
+
+impl<D: Driver> Reactor<D> {
+    pub(super) fn reap(&mut self) {
+        // Whom a handler ends while it hears of another's end is the next turn's.
+        let empty = std::mem::take(&mut self.batch);
+        let mut gone = std::mem::replace(&mut self.core.table.gone, empty);
+        if !gone.is_empty() {
+            self.retry_paused_acceptors();
+        }
+        for id in gone.drain(..) {
+            self.reap_connection(id);
+        }
+        self.batch = gone;
+        self.tidy_timers();
+    }
+
+    fn reap_connection(&mut self, id: ConnId) {
+        let Some(connection) = self.core.table.get(id) else {
+            return;
+        };
+        let (service, reset, opened) = (connection.service, connection.reset, connection.opened);
+        let reason = connection.reason.clone();
+        self.count_for_shutdown(id);
+        // The descriptor is free before the handler hears of it.
+        match self.links.remove(id) {
+            Some(link) if reset => link.transport.reset(),
+            _ => {}
+        }
+        let attempt = self.attempts.remove(&id);
+        if opened {
+            self.hosts
+                .call(&mut self.core, service, Call::Close(id, &reason));
+        } else {
+            let error = attempt.map_or(ConnectError::Cancelled, Attempt::into_error);
+            self.core.table.counters.connect_failures().increment();
+            self.hosts
+                .call(&mut self.core, service, Call::ConnectFailed(id, error));
+        }
+        self.release(id);
+    }
+
+    /// The name is nobody's from now on.
+    fn release(&mut self, id: ConnId) {
+        let Some(connection) = self.core.table.remove(id) else {
+            return;
+        };
+        if !connection.admitted {
+            return;
+        }
+        self.core.table.counters.open().subtract(1);
+        let service = usize::from(connection.service);
+        if let (Some(admission), Some(limits)) = (
+            self.admissions.get(service),
+            self.core.table.limits.get(service),
+        ) {
+            admission.leave_place();
+            if matches!(connection.origin, Origin::Accepted(_)) {
+                admission.leave_address(connection.peer.ip(), limits);
+            }
+        }
+    }
+
+    fn tidy_timers(&mut self) {
+        let Self {
+            core, acceptors, ..
+        } = self;
+        let loop_number = core.table.loop_number();
+        let mut timers = std::mem::take(&mut core.table.timers);
+        timers.tidy(|owner| match owner.kind() {
+            Some(Kind::Connection) => core.table.armed(owner),
+            Some(Kind::Timer) => core
+                .timers
+                .get(owner.id(loop_number))
+                .map_or(NEVER, |owner| owner.armed),
+            Some(Kind::Listener) => acceptors
+                .get(owner.id(loop_number))
+                .map_or(NEVER, |owner| owner.armed),
+            Some(Kind::Socket) | None => NEVER,
+        });
+        core.table.timers = timers;
+    }
+}

@@ -1,0 +1,294 @@
+//! Bytes that are to leave, in order.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::{self, IoSlice};
+
+use bytes::{Buf, Bytes};
+
+use crate::read_buffer::Block;
+
+/// A chunk of copied bytes grows to this size; then the next one begins.
+const CHUNK_MAX: usize = 64 * 1024;
+
+/// Shared bytes below this size are copied: a chunk of their own would cost more.
+const SHARED_MIN: usize = 256;
+
+/// So many chunks leave in one system call; the kernel takes up to 1,024, which no stack needs.
+const SLICES_MAX: usize = 64;
+
+/// A queue that has drained keeps the memory of one chunk up to this size for the next bytes.
+const KEPT_MAX: usize = 4 * 1024;
+
+/// Bytes on their way to one peer: chunks that are owned or shared, and leave in one vectored write.
+///
+/// ```text
+///        front                                     back
+///   +----------------+   +-------------------+   +--------------+
+///   | owned, partly  |   | shared: the same  |   | owned, takes |
+///   | written        |   | bytes for many    |   | what is next |
+///   +----------------+   +-------------------+   +--------------+
+///     `written` bytes of the front have left already
+/// ```
+///
+/// # Guarantees
+/// - Bytes leave in the order in which they were pushed, each once, however short the writes are.
+/// - What is copied in lies together: many small pushes become one chunk.
+///
+/// ```
+/// use reactor::WriteQueue;
+///
+/// let mut queue = WriteQueue::new();
+/// queue.push(b"hello, ");
+/// queue.push(b"world");
+/// let mut sent = Vec::new();
+/// while !queue.is_empty() {
+///     queue.write(|slices| {
+///         sent.extend_from_slice(&slices[0][..1]); // a kernel that takes a byte at a time
+///         Ok(1)
+///     })?;
+/// }
+/// assert_eq!(sent, b"hello, world");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Default)]
+pub struct WriteQueue {
+    /// Invariant: no chunk is empty.
+    chunks: VecDeque<Chunk>,
+    /// Invariant: the sum of the chunks' lengths.
+    len: usize,
+    /// The memory of a chunk that has left, for the next one.
+    kept: Vec<u8>,
+    /// Large blocks that have left; the loop takes them back.
+    blocks: Vec<Vec<u8>>,
+}
+
+enum Chunk {
+    Owned(Block),
+    Shared(Bytes),
+}
+
+impl Chunk {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Owned(block) => block,
+            Self::Shared(bytes) => bytes,
+        }
+    }
+}
+
+impl WriteQueue {
+    /// An empty queue, which takes no memory yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many bytes wait.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether none do.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Adds a copy of `bytes`.
+    pub fn push(&mut self, mut bytes: &[u8]) {
+        self.len += bytes.len();
+        if let Some(Chunk::Owned(last)) = self.chunks.back_mut() {
+            let room = CHUNK_MAX.saturating_sub(last.len());
+            let (now, later) = bytes.split_at(room.min(bytes.len()));
+            last.append(now);
+            bytes = later;
+        }
+        if !bytes.is_empty() {
+            let mut memory = std::mem::take(&mut self.kept);
+            memory.extend_from_slice(bytes);
+            self.chunks.push_back(Chunk::Owned(memory.into()));
+        }
+    }
+
+    /// Adds `block` itself, without a copy.
+    pub fn push_block(&mut self, block: Block) {
+        self.len += block.len();
+        if !block.is_empty() {
+            self.chunks.push_back(Chunk::Owned(block));
+        }
+    }
+
+    /// Adds `bytes`, which others may hold too; a few are copied, many are shared.
+    pub fn push_shared(&mut self, bytes: Bytes) {
+        if bytes.len() < SHARED_MIN {
+            return self.push(&bytes);
+        }
+        self.len += bytes.len();
+        self.chunks.push_back(Chunk::Shared(bytes));
+    }
+
+    /// Lends the first chunks to `write`, once, and drops as many bytes as it says it has written.
+    ///
+    /// # Errors
+    /// What `write` answers; nothing is dropped then. `WriteZero` if it takes nothing of what there is.
+    pub fn write(
+        &mut self,
+        write: impl FnOnce(&[IoSlice<'_>]) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        let count = self.chunks.len().min(SLICES_MAX);
+        for (slice, chunk) in slices.iter_mut().zip(&self.chunks) {
+            *slice = IoSlice::new(chunk.as_slice());
+        }
+        let written = match write(slices.get(..count).unwrap_or_default())? {
+            0 if count > 0 => return Err(io::ErrorKind::WriteZero.into()),
+            written => written.min(self.len),
+        };
+        self.consume(written);
+        Ok(written)
+    }
+
+    fn consume(&mut self, mut count: usize) {
+        self.len -= count;
+        while let Some(chunk) = self.chunks.front_mut() {
+            let len = chunk.as_slice().len();
+            if count < len {
+                match chunk {
+                    Chunk::Owned(block) => block.consume(count),
+                    Chunk::Shared(bytes) => bytes.advance(count),
+                }
+                return;
+            }
+            count -= len;
+            if let Some(Chunk::Owned(block)) = self.chunks.pop_front() {
+                self.keep(block.into_memory());
+            }
+        }
+    }
+
+    fn keep(&mut self, mut memory: Vec<u8>) {
+        if memory.capacity() > KEPT_MAX {
+            self.blocks.push(memory);
+        } else if memory.capacity() > self.kept.capacity() {
+            memory.clear();
+            self.kept = memory;
+        }
+    }
+
+    /// The large blocks that have left since the last time.
+    pub(crate) fn spent_blocks(&mut self) -> impl Iterator<Item = Vec<u8>> {
+        self.blocks.drain(..)
+    }
+
+    /// Drops everything that waits.
+    pub fn clear(&mut self) {
+        self.chunks.clear();
+        self.len = 0;
+    }
+
+    /// Bytes of memory held by this queue alone; shared bytes are not counted.
+    pub(crate) fn memory(&self) -> usize {
+        let owned = |chunk: &Chunk| match chunk {
+            Chunk::Owned(block) => block.capacity(),
+            Chunk::Shared(_) => 0,
+        };
+        size_of::<Self>()
+            + self.chunks.capacity() * size_of::<Chunk>()
+            + self.kept.capacity()
+            + self.blocks.iter().map(Vec::capacity).sum::<usize>()
+            + self.chunks.iter().map(owned).sum::<usize>()
+    }
+}
+
+impl fmt::Debug for WriteQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "WriteQueue({} bytes in {} chunks)",
+            self.len,
+            self.chunks.len()
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn many_small_pushes_are_one_chunk() {
+        let mut queue = WriteQueue::new();
+        for _ in 0..100 {
+            queue.push(b"0123456789");
+            queue.push_shared(Bytes::from_static(b"few"));
+        }
+        let written = queue.write(|slices| Ok(slices.iter().map(|slice| slice.len()).sum()));
+        assert_eq!((written.unwrap(), queue.chunks.len()), (1300, 0));
+        assert!(
+            queue.kept.capacity() >= 1300,
+            "its memory serves the next one"
+        );
+    }
+
+    #[test]
+    fn shared_bytes_stay_shared() {
+        let mut queue = WriteQueue::new();
+        let shared = Bytes::from(vec![5; 1000]);
+        queue.push_shared(shared.clone());
+        queue
+            .write(|slices| {
+                assert_eq!(slices[0].as_ptr(), shared.as_ptr());
+                Ok(999)
+            })
+            .unwrap();
+        assert_eq!(queue.len(), 1);
+    }
+
+    #[test]
+    fn a_write_of_nothing_is_an_error_and_not_a_loop() {
+        let mut queue = WriteQueue::new();
+        queue.push(b"x");
+        assert_eq!(
+            queue.write(|_| Ok(0)).unwrap_err().kind(),
+            io::ErrorKind::WriteZero
+        );
+        assert_eq!(queue.len(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn a_write_queue_is_a_queue_of_bytes(
+            steps in prop::collection::vec((0u8..5, 0usize..700, any::<u8>()), 0..200)
+        ) {
+            let (mut queue, mut model, mut sent) = (WriteQueue::new(), Vec::new(), Vec::new());
+            for (action, size, byte) in steps {
+                let bytes = vec![byte; size];
+                if action < 3 {
+                    model.extend_from_slice(&bytes);
+                }
+                match action {
+                    0 => queue.push(&bytes),
+                    1 => queue.push_block(bytes.into()),
+                    2 => queue.push_shared(bytes.into()),
+                    _ if queue.is_empty() => {}
+                    _ => {
+                        let written = queue.write(|slices| {
+                            let offered: Vec<u8> = slices.iter().flat_map(|slice| slice.iter()).copied().collect();
+                            let count = (size + 1).min(offered.len());
+                            sent.extend_from_slice(&offered[..count]);
+                            Ok(count)
+                        }).unwrap();
+                        prop_assert!(written > 0);
+                    }
+                }
+                prop_assert!(queue.chunks.iter().all(|chunk| !chunk.as_slice().is_empty()));
+                prop_assert_eq!(
+                    queue.chunks.iter().map(|chunk| chunk.as_slice().len()).sum::<usize>(),
+                    queue.len()
+                );
+                prop_assert_eq!(&sent[..], &model[..sent.len()]);
+                prop_assert_eq!(sent.len() + queue.len(), model.len());
+            }
+        }
+    }
+}
