@@ -126,14 +126,14 @@ impl<D: Driver> Reactor<D> {
 
     /// At the end of each turn: on to the next phase, if this one is over.
     pub(super) fn advance_shutdown(&mut self) {
+        if let Phase::Announced(stopping) = &self.phase {
+            self.phase = Phase::Draining(stopping.clone());
+            for id in self.core.table.ids() {
+                self.core.table.close(id, CloseReason::Shutdown);
+            }
+        }
         let now = self.clock();
         match &self.phase {
-            Phase::Announced(stopping) => {
-                self.phase = Phase::Draining(stopping.clone());
-                for id in self.core.table.ids() {
-                    self.core.table.close(id, CloseReason::Shutdown);
-                }
-            }
             Phase::Draining(stopping) if self.is_drained() => {
                 let mut report = stopping.report.clone();
                 report.bytes_dropped = self.core.table.bytes_dropped - stopping.dropped_before;
@@ -142,7 +142,7 @@ impl<D: Driver> Reactor<D> {
                 self.hosts.close_inboxes();
             }
             Phase::Draining(stopping) if now >= stopping.deadline => self.force(),
-            Phase::Running | Phase::Asked(_) | Phase::Draining(_) | Phase::Stopped(_) => {}
+            _ => {}
         }
     }
 
