@@ -32,17 +32,13 @@ const STDIN: usize = 1;
 fn main() -> Result<(), Box<dyn Error>> {
     let mut reactor = Reactor::new()?;
     let echo = reactor.add(Echo);
-    let address = std::env::args()
-        .nth(1)
-        .unwrap_or_else(|| "127.0.0.1:9000".to_owned());
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
     println!("listening on {}", reactor.listen(&echo, address)?.address);
 
     let mut selector = Selector::new()?;
     selector.register(&reactor, REACTOR, Interest::Read)?;
     // A file is always readable, and not a thing that epoll would watch.
-    let watches_stdin = selector
-        .register(&io::stdin(), STDIN, Interest::Read)
-        .is_ok();
+    let watches_stdin = selector.register(&io::stdin(), STDIN, Interest::Read).is_ok();
 
     loop {
         let until = reactor.next_deadline();

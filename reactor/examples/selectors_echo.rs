@@ -23,10 +23,7 @@ fn accept(key: usize, entries: &mut Slab<Entry>, selector: &Selector) -> io::Res
         socket.set_nonblocking(true)?;
         let entry = entries.vacant_entry();
         selector.register(&socket, entry.key(), Interest::ReadWrite)?;
-        entry.insert(Entry::Client {
-            socket,
-            waiting: Vec::new(),
-        });
+        entry.insert(Entry::Client { socket, waiting: Vec::new() });
     }
     Ok(())
 }
@@ -46,9 +43,7 @@ fn echo(socket: &mut TcpStream, waiting: &mut Vec<u8>) -> io::Result<()> {
 }
 
 fn main() -> io::Result<()> {
-    let address = std::env::args()
-        .nth(1)
-        .unwrap_or_else(|| "127.0.0.1:9000".to_owned());
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
     let listener = TcpListener::bind(address)?;
     listener.set_nonblocking(true)?;
     println!("listening on {}", listener.local_addr()?);

@@ -91,15 +91,7 @@ impl Broadcast {
         if self.members.contains(id) {
             return false;
         }
-        self.members
-            .insert(
-                id,
-                Member {
-                    heard: self.turn.len(),
-                    latest: 0,
-                },
-            )
-            .is_none()
+        self.members.insert(id, Member { heard: self.turn.len(), latest: 0 }).is_none()
     }
 
     /// Lets one go; what was said before still reaches it, if it is still open. Whether it was in.
@@ -131,18 +123,13 @@ impl Broadcast {
     /// Says `parts`, one after the other, to everybody but `from`; to everybody if that is `None`.
     pub fn say(&mut self, from: Option<ConnId>, parts: &[&[u8]], cx: &mut Context<'_>) {
         let start = self.turn.len();
-        parts
-            .iter()
-            .for_each(|part| self.turn.extend_from_slice(part));
+        parts.iter().for_each(|part| self.turn.extend_from_slice(part));
         let range = start..self.turn.len();
         if range.is_empty() {
             return;
         }
         if let Some(member) = from.and_then(|from| self.members.get_mut(from)) {
-            self.spoken.push(Spoken {
-                range,
-                before: member.latest,
-            });
+            self.spoken.push(Spoken { range, before: member.latest });
             member.latest = self.spoken.len();
         }
         cx.at_turn_end();
@@ -164,10 +151,7 @@ impl Broadcast {
             for range in heard_by(member, all.len(), &self.spoken) {
                 cx.send_shared_to(id, slice_of(&all, range));
             }
-            *member = Member {
-                heard: 0,
-                latest: 0,
-            };
+            *member = Member { heard: 0, latest: 0 };
         }
         self.spoken.clear();
     }

@@ -78,11 +78,7 @@ pub(crate) const INBOX_CAPACITY: usize = 1024;
 impl<M> ServiceConfig<M> {
     /// The loop's limits, an admission and an inbox (of 1,024 messages) of its own.
     pub fn new() -> Self {
-        Self {
-            limits: None,
-            admission: Admission::new(),
-            inbox: None,
-        }
+        Self { limits: None, admission: Admission::new(), inbox: None }
     }
 
     /// What it allows its connections.

@@ -99,9 +99,7 @@ impl Connection {
     pub(crate) fn due(&self) -> Nanos {
         match self.life {
             Life::Open if self.idle_timeout == 0 => self.deadline,
-            Life::Open => self
-                .deadline
-                .min(self.last_activity.saturating_add(self.idle_timeout)),
+            Life::Open => self.deadline.min(self.last_activity.saturating_add(self.idle_timeout)),
             Life::Connecting | Life::Closing | Life::Lingering => self.deadline,
             Life::Gone => NEVER,
         }
@@ -136,10 +134,7 @@ pub(crate) enum Outgoing<'a> {
 
 /// Memory between uses, so that a busy loop allocates nothing. Bounded by the constants below.
 #[derive(Default)]
-#[expect(
-    clippy::vec_box,
-    reason = "a connection holds a pointer, and takes this very box"
-)]
+#[expect(clippy::vec_box, reason = "a connection holds a pointer, and takes this very box")]
 pub(crate) struct Spares {
     queues: Vec<Box<WriteQueue>>,
     queue_memory: usize,
@@ -234,9 +229,7 @@ impl Table {
         origin: Origin,
         life: Life,
     ) -> Option<ConnId> {
-        let idle_timeout = self
-            .limits(service)
-            .map_or(0, |limits| after(0, limits.idle_timeout));
+        let idle_timeout = self.limits(service).map_or(0, |limits| after(0, limits.idle_timeout));
         let id = self.connections.insert(Connection {
             peer,
             origin,
@@ -290,9 +283,7 @@ impl Table {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (ConnId, &Connection)> {
-        self.connections
-            .iter()
-            .map(|(id, connection)| (ConnId(id), connection))
+        self.connections.iter().map(|(id, connection)| (ConnId(id), connection))
     }
 
     pub(crate) fn ids(&self) -> Vec<ConnId> {
@@ -300,9 +291,7 @@ impl Table {
     }
 
     pub(crate) fn limits(&self, service: ServiceIndex) -> Option<&Limits> {
-        self.limits
-            .get(usize::from(service))
-            .map(|limits| &**limits)
+        self.limits.get(usize::from(service)).map(|limits| &**limits)
     }
 
     pub(crate) fn mark_ready(&mut self, id: ConnId) {
@@ -340,8 +329,7 @@ impl Table {
         if let Some(connection) = self.connections.get_mut(id.0) {
             let due = connection.due();
             if due < connection.armed {
-                self.timers
-                    .arm(&mut connection.armed, due, id.0.token(Kind::Connection));
+                self.timers.arm(&mut connection.armed, due, id.0.token(Kind::Connection));
             }
         }
     }
@@ -413,14 +401,7 @@ impl Table {
     /// A closing connection has made progress, or has begun to close: its time runs anew.
     pub(crate) fn await_drain(&mut self, id: ConnId) {
         let timeout = self.timeout(id, |limits| limits.drain_timeout);
-        self.set_loop_deadline(
-            id,
-            if timeout.is_zero() {
-                Duration::MAX
-            } else {
-                timeout
-            },
-        );
+        self.set_loop_deadline(id, if timeout.is_zero() { Duration::MAX } else { timeout });
     }
 
     /// Our FIN is sent: the peer's is waited for.
@@ -434,9 +415,7 @@ impl Table {
     }
 
     fn timeout(&self, id: ConnId, which: impl Fn(&Limits) -> Duration) -> Duration {
-        let limits = self
-            .get(id)
-            .and_then(|connection| self.limits(connection.service));
+        let limits = self.get(id).and_then(|connection| self.limits(connection.service));
         limits.map_or(Duration::ZERO, which)
     }
 

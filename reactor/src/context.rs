@@ -72,10 +72,7 @@ impl<'a> Context<'a> {
     /// The time at which this turn began. It does not move during a turn.
     pub fn now(&self) -> Instant {
         let since = Duration::from_nanos(self.core.table.now);
-        self.core
-            .origin
-            .checked_add(since)
-            .unwrap_or(self.core.origin)
+        self.core.origin.checked_add(since).unwrap_or(self.core.origin)
     }
 
     /// Stands at another connection of this loop, also of another service; `None` if it is gone.
@@ -92,12 +89,7 @@ impl<'a> Context<'a> {
     pub fn at(&mut self, id: ConnId) -> Option<ConnContext<'_>> {
         match self.core.table.get(id)?.life {
             Life::Gone => None,
-            _ => Some(ConnContext::new(
-                self.core,
-                self.service,
-                id,
-                CloseReason::Asked,
-            )),
+            _ => Some(ConnContext::new(self.core, self.service, id, CloseReason::Asked)),
         }
     }
 
@@ -121,9 +113,7 @@ impl<'a> Context<'a> {
     pub fn connect(&mut self, to: impl Into<Connect>) -> ConnId {
         let peer = Address::Unix(None); // not known yet
         let inserted =
-            self.core
-                .table
-                .insert(self.service, peer, Origin::Connected, Life::Connecting);
+            self.core.table.insert(self.service, peer, Origin::Connected, Life::Connecting);
         // A name that nobody has or will have: the loop finds nobody there, and tells of the limit.
         let id = inserted.unwrap_or(ConnId(Id::nobody()));
         self.core.connects.push((id, self.service, to.into()));
@@ -137,11 +127,7 @@ impl<'a> Context<'a> {
     ///
     /// A loop can have 16.7 million of them. One more is not set, and its id is nobody's.
     pub fn set_timer(&mut self, delay: Duration) -> TimerId {
-        let timer = ServiceTimer {
-            service: self.service,
-            due: NEVER,
-            armed: NEVER,
-        };
+        let timer = ServiceTimer { service: self.service, due: NEVER, armed: NEVER };
         let id = TimerId(self.core.timers.insert(timer).unwrap_or(Id::nobody()));
         self.rearm_timer(id, delay);
         id
@@ -155,9 +141,7 @@ impl<'a> Context<'a> {
             return false;
         };
         timer.due = after(core.table.now, delay);
-        core.table
-            .timers
-            .arm(&mut timer.armed, timer.due, id.0.token(Kind::Timer));
+        core.table.timers.arm(&mut timer.armed, timer.due, id.0.token(Kind::Timer));
         true
     }
 
@@ -178,10 +162,7 @@ impl<'a> Context<'a> {
         let Some(outbox) = core.outboxes.get_mut(socket.0) else {
             return false;
         };
-        let max = core
-            .table
-            .limits(outbox.service)
-            .map_or(0, |limits| limits.datagram_queue_max);
+        let max = core.table.limits(outbox.service).map_or(0, |limits| limits.datagram_queue_max);
         // An empty datagram is one too: the queue is bounded by their number as well.
         if outbox.bytes + datagram.len() > max || outbox.queue.len() >= max.max(1) {
             core.table.counters.datagrams_dropped().increment();
@@ -253,11 +234,7 @@ impl<'a> ConnContext<'a> {
         id: ConnId,
         cause: CloseReason,
     ) -> Self {
-        Self {
-            cx: Context::new(core, service),
-            id,
-            cause,
-        }
+        Self { cx: Context::new(core, service), id, cause }
     }
 
     /// The connection's name.
@@ -273,11 +250,7 @@ impl<'a> ConnContext<'a> {
 
     /// Accepted where, or connected by us.
     pub fn origin(&self) -> Origin {
-        self.cx
-            .core
-            .table
-            .get(self.id)
-            .map_or(Origin::Connected, |connection| connection.origin)
+        self.cx.core.table.get(self.id).map_or(Origin::Connected, |connection| connection.origin)
     }
 
     /// Queues a copy of `bytes`. It leaves, with all else of this turn, in one write. Whether it was
@@ -288,10 +261,7 @@ impl<'a> ConnContext<'a> {
 
     /// Queues a block itself, without a copy.
     pub fn send_block(&mut self, block: impl Into<Block>) -> bool {
-        self.cx
-            .core
-            .table
-            .send(self.id, Outgoing::Moved(block.into()))
+        self.cx.core.table.send(self.id, Outgoing::Moved(block.into()))
     }
 
     /// Queues bytes that others may hold too: they are shared, not copied, if they are not few.
@@ -310,11 +280,7 @@ impl<'a> ConnContext<'a> {
 
     /// How many bytes wait for the peer here; those that the kernel has taken are not counted.
     pub fn queued(&self) -> usize {
-        self.cx
-            .core
-            .table
-            .get(self.id)
-            .map_or(0, |connection| connection.queued())
+        self.cx.core.table.get(self.id).map_or(0, |connection| connection.queued())
     }
 
     /// Whether the queue has reached [`Limits::queue_high`](crate::Limits::queue_high), and has not
@@ -322,21 +288,13 @@ impl<'a> ConnContext<'a> {
     /// more to say stops here and goes on in [`on_drained`](crate::Handler::on_drained); input that is
     /// left is offered again by itself.
     pub fn is_full(&self) -> bool {
-        self.cx
-            .core
-            .table
-            .get(self.id)
-            .is_some_and(|connection| connection.full)
+        self.cx.core.table.get(self.id).is_some_and(|connection| connection.full)
     }
 
     /// Whether what is sent is still taken: not after [`close`](Self::close), [`finish`](Self::finish)
     /// or the end.
     pub fn can_send(&self) -> bool {
-        self.cx
-            .core
-            .table
-            .get(self.id)
-            .is_some_and(|connection| connection.takes_sends())
+        self.cx.core.table.get(self.id).is_some_and(|connection| connection.takes_sends())
     }
 
     /// Closes, and **nothing is lost**: the queue drains, then FIN, then it waits for the peer's FIN

@@ -94,8 +94,7 @@ impl Cell {
 
     pub(crate) fn add(&self, amount: u64) {
         // Not fetch_add: with one writer there is nothing to lock the bus for.
-        self.0
-            .store(self.get().wrapping_add(amount), Ordering::Relaxed);
+        self.0.store(self.get().wrapping_add(amount), Ordering::Relaxed);
     }
 
     pub(crate) fn increment(&self) {

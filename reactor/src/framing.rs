@@ -74,11 +74,7 @@ impl LineFraming {
         match memchr::memchr(b'\n', bytes.get(searched..).unwrap_or_default()) {
             Some(offset) => {
                 let len = searched + offset + 1;
-                if split_ending(bytes.get(..len).unwrap_or_default())
-                    .text
-                    .len()
-                    > self.max
-                {
+                if split_ending(bytes.get(..len).unwrap_or_default()).text.len() > self.max {
                     return Err(TooLong { max: self.max });
                 }
                 self.searched = 0;
@@ -112,10 +108,7 @@ impl LineFraming {
 fn split_ending(line: &[u8]) -> Line<'_> {
     let text = line.strip_suffix(b"\n").unwrap_or(line);
     let text = text.strip_suffix(b"\r").unwrap_or(text);
-    Line {
-        text,
-        ending: line.get(text.len()..).unwrap_or_default(),
-    }
+    Line { text, ending: line.get(text.len()..).unwrap_or_default() }
 }
 
 /// Frames of 4 bytes of length, big-endian, and then so many bytes.
@@ -213,10 +206,7 @@ mod tests {
             let exceeds = format!("123456789{ending}");
             for piece in [1, 2, 3, 100] {
                 assert_eq!(lines_of(fits.as_bytes(), |_| piece, 8).unwrap().len(), 1);
-                assert_eq!(
-                    lines_of(exceeds.as_bytes(), |_| piece, 8),
-                    Err(TooLong { max: 8 })
-                );
+                assert_eq!(lines_of(exceeds.as_bytes(), |_| piece, 8), Err(TooLong { max: 8 }));
             }
         }
     }
@@ -224,10 +214,7 @@ mod tests {
     #[test]
     fn an_endless_line_is_refused_before_it_is_stored() {
         let mut input = ReadBuffer::from(&[b'x'; 10][..]);
-        assert_eq!(
-            LineFraming::new(8).next(&mut input),
-            Err(TooLong { max: 8 })
-        );
+        assert_eq!(LineFraming::new(8).next(&mut input), Err(TooLong { max: 8 }));
     }
 
     #[test]
@@ -255,11 +242,7 @@ mod tests {
     fn an_empty_frame_is_a_frame() {
         let mut input = ReadBuffer::from(&[0, 0, 0, 0, 0, 0, 0][..]);
         assert_eq!(LengthFraming::new(8).next(&mut input), Ok(Some(&b""[..])));
-        assert_eq!(
-            LengthFraming::new(8).next(&mut input),
-            Ok(None),
-            "three bytes trail"
-        );
+        assert_eq!(LengthFraming::new(8).next(&mut input), Ok(None), "three bytes trail");
         assert_eq!(input.len(), 3);
     }
 

@@ -23,11 +23,7 @@ pub(crate) struct Alarm {
 
 impl Alarm {
     pub(crate) fn new(waker: Waker) -> Self {
-        Self {
-            waker,
-            rung: AtomicBool::new(false),
-            stop: AtomicBool::new(false),
-        }
+        Self { waker, rung: AtomicBool::new(false), stop: AtomicBool::new(false) }
     }
 
     /// What the ringer has to say must be in its place before.
@@ -67,10 +63,7 @@ pub(crate) struct Port {
 
 impl Port {
     pub(crate) fn new(alarm: Arc<Alarm>) -> Self {
-        Self {
-            alarm,
-            room: AtomicBool::new(false),
-        }
+        Self { alarm, room: AtomicBool::new(false) }
     }
 
     fn tell_room(&self) {
@@ -230,11 +223,7 @@ impl<M> Handle<M> {
                 closed => return closed,
             };
             state.blocked += 1;
-            state = self
-                .0
-                .room
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            state = self.0.room.wait(state).unwrap_or_else(PoisonError::into_inner);
             state.blocked -= 1;
         }
         drop(state);
@@ -277,12 +266,7 @@ impl<M> Clone for Handle<M> {
 
 impl<M> fmt::Debug for Handle<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Handle({} of {} messages)",
-            self.0.lock().queue.len(),
-            self.0.capacity
-        )
+        write!(f, "Handle({} of {} messages)", self.0.lock().queue.len(), self.0.capacity)
     }
 }
 
@@ -341,11 +325,7 @@ impl<M> Inbox<M> {
         let count = count.min(state.queue.len());
         messages.extend(state.queue.drain(..count));
         let more = !state.queue.is_empty();
-        let waiting = if count > 0 {
-            std::mem::take(&mut state.waiting)
-        } else {
-            Vec::new()
-        };
+        let waiting = if count > 0 { std::mem::take(&mut state.waiting) } else { Vec::new() };
         let blocked = count > 0 && state.blocked > 0;
         drop(state);
         if blocked {
@@ -378,12 +358,7 @@ impl<M> Drop for Inbox<M> {
 
 impl<M> fmt::Debug for Inbox<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Inbox({} of {} messages)",
-            self.0.lock().queue.len(),
-            self.0.capacity
-        )
+        write!(f, "Inbox({} of {} messages)", self.0.lock().queue.len(), self.0.capacity)
     }
 }
 
@@ -437,10 +412,7 @@ mod tests {
                 handle.send(()).unwrap();
             }
             inbox.attach(&alarm);
-            assert_eq!(
-                (count.0.load(Ordering::SeqCst), alarm.take_stop()),
-                (1, stop)
-            );
+            assert_eq!((count.0.load(Ordering::SeqCst), alarm.take_stop()), (1, stop));
         }
     }
 
@@ -451,9 +423,7 @@ mod tests {
         let sender = {
             let handle = handle.clone();
             thread::spawn(move || {
-                (1..100)
-                    .map(|number| handle.send_blocking(number))
-                    .collect::<Vec<_>>()
+                (1..100).map(|number| handle.send_blocking(number)).collect::<Vec<_>>()
             })
         };
         let mut messages = VecDeque::new();

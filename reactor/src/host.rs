@@ -29,10 +29,7 @@ pub struct Service<H> {
 
 impl<H> Service<H> {
     pub(crate) fn new(index: ServiceIndex) -> Self {
-        Self {
-            index,
-            handler: PhantomData,
-        }
+        Self { index, handler: PhantomData }
     }
 }
 
@@ -123,13 +120,7 @@ pub(crate) struct HostOf<H: Handler> {
 
 impl<H: Handler> HostOf<H> {
     pub(crate) fn new(handler: H, index: ServiceIndex, inbox: Inbox<H::Message>) -> Self {
-        Self {
-            handler,
-            index,
-            sessions: ConnMap::new(),
-            inbox,
-            messages: VecDeque::new(),
-        }
+        Self { handler, index, sessions: ConnMap::new(), inbox, messages: VecDeque::new() }
     }
 
     pub(crate) fn inbox(&self) -> &Inbox<H::Message> {
@@ -137,14 +128,10 @@ impl<H: Handler> HostOf<H> {
     }
 
     fn receive_messages(&mut self, count: usize, core: &mut Core) -> bool {
-        let more = self.inbox.take(
-            count.saturating_sub(self.messages.len()),
-            &mut self.messages,
-        );
+        let more = self.inbox.take(count.saturating_sub(self.messages.len()), &mut self.messages);
         while let Some(message) = self.messages.pop_front() {
             core.table.counters.messages().increment();
-            self.handler
-                .on_message(message, &mut Context::new(core, self.index));
+            self.handler.on_message(message, &mut Context::new(core, self.index));
         }
         more
     }
@@ -154,9 +141,7 @@ impl<H: Handler> Host for HostOf<H> {
     fn call(&mut self, call: Call<'_>, core: &mut Core) -> bool {
         let index = self.index;
         let at = |core, id| ConnContext::new(core, index, id, CloseReason::Asked);
-        let Self {
-            handler, sessions, ..
-        } = self;
+        let Self { handler, sessions, .. } = self;
         match call {
             Call::Data(id, input) => {
                 if let Some(session) = sessions.get_mut(id) {
@@ -224,11 +209,7 @@ pub(crate) struct Hosts {
 
 impl Hosts {
     pub(crate) fn new(panics: Panics, timed: bool) -> Self {
-        Self {
-            hosts: Vec::new(),
-            panics,
-            timed,
-        }
+        Self { hosts: Vec::new(), panics, timed }
     }
 
     pub(crate) fn push(&mut self, host: Box<dyn Host>) {

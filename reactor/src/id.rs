@@ -176,12 +176,7 @@ struct Slot<T> {
 
 impl<T> Arena<T> {
     pub(crate) fn new(loop_number: u16) -> Self {
-        Self {
-            loop_number,
-            slots: Vec::new(),
-            free: Vec::new(),
-            len: 0,
-        }
+        Self { loop_number, slots: Vec::new(), free: Vec::new(), len: 0 }
     }
 
     /// `None` when all 16.7 million slots are taken.
@@ -196,10 +191,7 @@ impl<T> Arena<T> {
             None if self.slots.len() as u64 > SLOT_MASK => return None,
             None => {
                 let id = Id::new(self.slots.len(), 1, self.loop_number);
-                self.slots.push(Slot {
-                    id,
-                    value: Some(value),
-                });
+                self.slots.push(Slot { id, value: Some(value) });
                 id
             }
         };
@@ -209,20 +201,12 @@ impl<T> Arena<T> {
 
     pub(crate) fn get(&self, id: Id) -> Option<&T> {
         let slot = self.slots.get(id.slot())?;
-        if slot.id == id {
-            slot.value.as_ref()
-        } else {
-            None
-        }
+        if slot.id == id { slot.value.as_ref() } else { None }
     }
 
     pub(crate) fn get_mut(&mut self, id: Id) -> Option<&mut T> {
         let slot = self.slots.get_mut(id.slot())?;
-        if slot.id == id {
-            slot.value.as_mut()
-        } else {
-            None
-        }
+        if slot.id == id { slot.value.as_mut() } else { None }
     }
 
     pub(crate) fn remove(&mut self, id: Id) -> Option<T> {
@@ -243,15 +227,11 @@ impl<T> Arena<T> {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Id, &T)> {
-        self.slots
-            .iter()
-            .filter_map(|slot| Some((slot.id, slot.value.as_ref()?)))
+        self.slots.iter().filter_map(|slot| Some((slot.id, slot.value.as_ref()?)))
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (Id, &mut T)> {
-        self.slots
-            .iter_mut()
-            .filter_map(|slot| Some((slot.id, slot.value.as_mut()?)))
+        self.slots.iter_mut().filter_map(|slot| Some((slot.id, slot.value.as_mut()?)))
     }
 
     /// Bytes of memory that the table itself takes.
@@ -310,10 +290,7 @@ struct Entry<T> {
 
 impl<T> Default for ConnMap<T> {
     fn default() -> Self {
-        Self {
-            slots: Vec::new(),
-            len: 0,
-        }
+        Self { slots: Vec::new(), len: 0 }
     }
 }
 
@@ -380,18 +357,12 @@ impl<T> ConnMap<T> {
 
     /// All of them, in the order of their slots.
     pub fn iter(&self) -> impl Iterator<Item = (ConnId, &T)> {
-        self.slots
-            .iter()
-            .flatten()
-            .map(|entry| (entry.id, &entry.value))
+        self.slots.iter().flatten().map(|entry| (entry.id, &entry.value))
     }
 
     /// All of them, to be changed, in the order of their slots.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (ConnId, &mut T)> {
-        self.slots
-            .iter_mut()
-            .flatten()
-            .map(|entry| (entry.id, &mut entry.value))
+        self.slots.iter_mut().flatten().map(|entry| (entry.id, &mut entry.value))
     }
 
     /// Bytes of memory that the map itself takes.
@@ -442,10 +413,7 @@ mod tests {
         let mut map = ConnMap::new();
         assert_eq!(map.insert(new, "new"), None);
         assert_eq!(map.insert(old, "old"), Some("old"));
-        assert_eq!(
-            (map.get(new), map.get(old), map.len()),
-            (Some(&"new"), None, 1)
-        );
+        assert_eq!((map.get(new), map.get(old), map.len()), (Some(&"new"), None, 1));
         assert_eq!(map.remove(old), None);
         assert_eq!(map.remove(new), Some("new"));
         assert!(map.is_empty());

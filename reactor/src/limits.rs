@@ -84,12 +84,7 @@ pub struct Budgets {
 
 impl Default for Budgets {
     fn default() -> Self {
-        Self {
-            bytes: 256 * 1024,
-            accepts: 64,
-            datagrams: 64,
-            messages: 256,
-        }
+        Self { bytes: 256 * 1024, accepts: 64, datagrams: 64, messages: 256 }
     }
 }
 
@@ -166,10 +161,7 @@ impl Admission {
     }
 
     fn addresses(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
-        self.0
-            .addresses
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.0.addresses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -179,20 +171,14 @@ mod tests {
 
     #[test]
     fn an_ipv4_mapped_address_counts_as_ipv4_and_nobody_stays_in_the_table() {
-        let limits = Limits {
-            max_per_ip: 2,
-            ..Limits::default()
-        };
+        let limits = Limits { max_per_ip: 2, ..Limits::default() };
         let admission = Admission::new();
         let (plain, mapped) = ("10.0.0.1".parse().ok(), "::ffff:10.0.0.1".parse().ok());
         assert!(admission.take_address(plain, &limits));
         assert!(admission.take_address(mapped, &limits));
         assert!(!admission.take_address(plain, &limits));
         assert!(admission.take_address("::1".parse().ok(), &limits));
-        assert!(
-            admission.take_address(None, &limits),
-            "a Unix peer has no address to count"
-        );
+        assert!(admission.take_address(None, &limits), "a Unix peer has no address to count");
         for address in [plain, mapped, "::1".parse().ok(), None] {
             admission.leave_address(address, &limits);
         }
@@ -201,10 +187,7 @@ mod tests {
 
     #[test]
     fn clones_count_the_same_places() {
-        let limits = Limits {
-            max_connections: 2,
-            ..Limits::default()
-        };
+        let limits = Limits { max_connections: 2, ..Limits::default() };
         let admission = Admission::new();
         let clone = admission.clone();
         assert!(admission.take_place(&limits) && clone.take_place(&limits));

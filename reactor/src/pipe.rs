@@ -98,10 +98,7 @@ impl Pipes {
             }
             return false;
         }
-        let key = self.pipes.insert(Pipe {
-            ends: [first, second],
-            carried: [0; 2],
-        });
+        let key = self.pipes.insert(Pipe { ends: [first, second], carried: [0; 2] });
         for end in [first, second] {
             self.keys.insert(end, key);
             if let Some(mut end) = cx.at(end) {
@@ -193,10 +190,8 @@ impl Pipes {
 
     fn count(&mut self, from: ConnId, bytes: usize) {
         if let Some(&key) = self.keys.get(from)
-            && let Some(Pipe {
-                ends: [first, _],
-                carried: [forward, backward],
-            }) = self.pipes.get_mut(key)
+            && let Some(Pipe { ends: [first, _], carried: [forward, backward] }) =
+                self.pipes.get_mut(key)
         {
             *if *first == from { forward } else { backward } += bytes as u64;
         }

@@ -71,15 +71,10 @@ impl Pool {
     /// # Errors
     /// The first error of a setup, or of making a loop; the others are stopped then.
     pub fn start(config: Config, setups: Vec<Setup>) -> io::Result<Self> {
-        let mut pool = Self {
-            members: Vec::new(),
-        };
+        let mut pool = Self { members: Vec::new() };
         let mut ready = Vec::new();
         for (number, setup) in (config.loop_number..).zip(setups) {
-            let config = Config {
-                loop_number: number,
-                ..config.clone()
-            };
+            let config = Config { loop_number: number, ..config.clone() };
             let (member, answer) = Member::start(config, setup)?;
             pool.members.push(member);
             ready.push(answer);
@@ -88,10 +83,7 @@ impl Pool {
             match answer.recv() {
                 Ok(counters) => member.counters = counters,
                 Err(_) => {
-                    return Err(member
-                        .join()
-                        .err()
-                        .unwrap_or_else(|| io::Error::other("no loop")));
+                    return Err(member.join().err().unwrap_or_else(|| io::Error::other("no loop")));
                 }
             }
         }
@@ -101,9 +93,7 @@ impl Pool {
     /// What all loops have done so far.
     pub fn statistics(&self) -> Statistics {
         let mut sum = Statistics::default();
-        self.members
-            .iter()
-            .for_each(|member| sum.merge(&member.counters.read()));
+        self.members.iter().for_each(|member| sum.merge(&member.counters.read()));
         sum
     }
 
@@ -158,23 +148,16 @@ impl Member {
     fn start(config: Config, setup: Setup) -> io::Result<(Self, Receiver<Counters>)> {
         let (control, orders) = inbox(64);
         let (ready, answer) = channel();
-        let thread = thread::Builder::new()
-            .name(format!("reactor {}", config.loop_number))
-            .spawn(move || {
+        let thread = thread::Builder::new().name(format!("reactor {}", config.loop_number)).spawn(
+            move || {
                 let mut reactor = Reactor::with_config(config)?;
                 reactor.add_with(Control, ServiceConfig::new().inbox(orders));
                 setup(&mut reactor)?;
                 tell_ready(&ready, reactor.counters());
                 reactor.run()
-            })?;
-        Ok((
-            Self {
-                control,
-                counters: Counters::default(),
-                thread: Some(thread),
             },
-            answer,
-        ))
+        )?;
+        Ok((Self { control, counters: Counters::default(), thread: Some(thread) }, answer))
     }
 
     fn join(&mut self) -> io::Result<ShutdownReport> {

@@ -9,7 +9,7 @@ mod reap;
 mod receive;
 mod shutdown;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -162,6 +162,8 @@ pub struct Reactor<D: Driver = MioDriver> {
     /// A service has more messages than one turn delivers.
     more_messages: bool,
     phase: Phase,
+    /// Signals that have arrived and were not told yet. Invariant: each once.
+    signals: VecDeque<Signal>,
     /// Whether looking for work paid, the last time.
     spin_pays: bool,
     /// The lists and batches that are being worked off, kept for their memory.
@@ -235,6 +237,7 @@ impl<D: Driver> Reactor<D> {
             alarm,
             more_messages: false,
             phase: Phase::Running,
+            signals: VecDeque::new(),
             spin_pays: true,
             batch: Vec::new(),
             due: Vec::new(),
@@ -272,11 +275,7 @@ impl<D: Driver> Reactor<D> {
                 Turn::Ran => {}
                 Turn::Stopped(report) => return Ok(report),
                 Turn::Signal(Signal::Interrupt | Signal::Terminate) => {
-                    let grace = if self.is_stopping() {
-                        Duration::ZERO
-                    } else {
-                        self.config.grace
-                    };
+                    let grace = if self.is_stopping() { Duration::ZERO } else { self.config.grace };
                     self.shutdown(grace);
                 }
                 Turn::Signal(signal) => log::debug!("{signal:?} is ignored"),
@@ -286,19 +285,14 @@ impl<D: Driver> Reactor<D> {
 
     fn wait(&mut self, max_wait: Option<Duration>) -> io::Result<()> {
         let now = self.clock();
-        let due = self
-            .next_due()
-            .map(|due| Duration::from_nanos(due.saturating_sub(now)));
+        let due = self.next_due().map(|due| Duration::from_nanos(due.saturating_sub(now)));
         let timeout = match (max_wait, due) {
             _ if self.has_work() => Some(Duration::ZERO),
             (Some(max_wait), Some(due)) => Some(max_wait.min(due)),
             (max_wait, due) => max_wait.or(due),
         };
-        let events = if self.config.spin.is_zero() {
-            self.poll(timeout)?
-        } else {
-            self.spin(timeout)?
-        };
+        let events =
+            if self.config.spin.is_zero() { self.poll(timeout)? } else { self.spin(timeout)? };
         self.core.table.now = self.clock();
         self.core.table.counters.turns().increment();
         self.core.table.counters.events().add(events);
@@ -325,24 +319,9 @@ impl<D: Driver> Reactor<D> {
 
     /// Waits, and notes what the driver tells. How much it told.
     fn poll(&mut self, timeout: Option<Duration>) -> io::Result<u64> {
-        let Self {
-            driver,
-            core,
-            links,
-            ..
-        } = self;
-        let Self {
-            acceptors,
-            sockets,
-            attempts,
-            ..
-        } = self;
-        let Self {
-            ready_acceptors,
-            ready_sockets,
-            ready_attempts,
-            ..
-        } = self;
+        let Self { driver, core, links, .. } = self;
+        let Self { acceptors, sockets, attempts, .. } = self;
+        let Self { ready_acceptors, ready_sockets, ready_attempts, .. } = self;
         let loop_number = core.table.loop_number();
         let mut events = 0;
         driver.wait(timeout, |token, readiness| {
@@ -376,7 +355,12 @@ impl<D: Driver> Reactor<D> {
         self.advance_shutdown();
         let busy = self.clock().saturating_sub(self.core.table.now);
         self.core.table.counters.busy_nanoseconds().add(busy);
-        match (self.driver.signal(), &self.phase) {
+        while let Some(signal) = self.driver.signal() {
+            if !self.signals.contains(&signal) {
+                self.signals.push_back(signal);
+            }
+        }
+        match (self.signals.pop_front(), &self.phase) {
             (Some(signal), _) => Turn::Signal(signal),
             (None, Phase::Stopped(report)) => Turn::Stopped(report.clone()),
             (None, _) => Turn::Ran,
@@ -396,18 +380,13 @@ impl<D: Driver> Reactor<D> {
             || !self.ready_attempts.is_empty()
             || !self.ready_sockets.is_empty()
             || self.more_messages
+            || !self.signals.is_empty()
             || core.stop.is_some()
             || self.phase.has_work()
     }
 
     fn next_due(&self) -> Option<Nanos> {
-        let due = self
-            .core
-            .table
-            .timers
-            .next_due()
-            .unwrap_or(NEVER)
-            .min(self.phase.deadline());
+        let due = self.core.table.timers.next_due().unwrap_or(NEVER).min(self.phase.deadline());
         (due != NEVER).then_some(due)
     }
 
@@ -417,17 +396,12 @@ impl<D: Driver> Reactor<D> {
         if self.has_work() {
             return Some(self.core.origin);
         }
-        self.core
-            .origin
-            .checked_add(Duration::from_nanos(self.next_due()?))
+        self.core.origin.checked_add(Duration::from_nanos(self.next_due()?))
     }
 
     /// The clock now. The handlers' is that of the turn.
     fn clock(&self) -> Nanos {
-        let since = self
-            .driver
-            .now()
-            .saturating_duration_since(self.core.origin);
+        let since = self.driver.now().saturating_duration_since(self.core.origin);
         u64::try_from(since.as_nanos()).unwrap_or(NEVER)
     }
 
@@ -449,14 +423,11 @@ impl<D: Driver> Reactor<D> {
         inbox.attach(&self.alarm);
         let index = self.core.ports.len();
         let service = Service::new(ServiceIndex::try_from(index).unwrap_or_else(|_| too_many()));
-        self.core
-            .ports
-            .push(Arc::new(Port::new(Arc::clone(&self.alarm))));
+        self.core.ports.push(Arc::new(Port::new(Arc::clone(&self.alarm))));
         let limits = config.limits.unwrap_or_else(|| self.config.limits.clone());
         self.core.table.limits.push(Arc::new(limits));
         self.admissions.push(config.admission);
-        self.hosts
-            .push(Box::new(HostOf::new(handler, service.index, inbox)));
+        self.hosts.push(Box::new(HostOf::new(handler, service.index, inbox)));
         service
     }
 
@@ -522,13 +493,8 @@ impl<D: Driver> Reactor<D> {
         act: impl FnOnce(&mut H, &mut Context<'_>) -> R,
     ) -> R {
         self.core.table.now = self.clock();
-        let Some(host) = self.hosts.get_mut(*service) else {
-            stranger(service)
-        };
-        act(
-            &mut host.handler,
-            &mut Context::new(&mut self.core, service.index),
-        )
+        let Some(host) = self.hosts.get_mut(*service) else { stranger(service) };
+        act(&mut host.handler, &mut Context::new(&mut self.core, service.index))
     }
 
     /// What the loop asks of the world, for the one who made that world.
@@ -579,19 +545,13 @@ impl<D: Driver> Reactor<D> {
 }
 
 /// Services are added by the program, not by its input.
-#[expect(
-    clippy::panic,
-    reason = "documented on `add_with`; there is no value to answer with"
-)]
+#[expect(clippy::panic, reason = "documented on `add_with`; there is no value to answer with")]
 fn too_many() -> ! {
     panic!("more than 65,536 services");
 }
 
 /// A service of another reactor was named: a mistake in the program, which no input can cause.
-#[expect(
-    clippy::panic,
-    reason = "documented on `Service`; there is no value to answer with"
-)]
+#[expect(clippy::panic, reason = "documented on `Service`; there is no value to answer with")]
 fn stranger<H>(service: &Service<H>) -> ! {
     panic!("{service:?} is not a service of this reactor");
 }
@@ -599,13 +559,7 @@ fn stranger<H>(service: &Service<H>) -> ! {
 impl<S> Link<S> {
     fn new(transport: Transport<S>) -> Self {
         // Room to write is assumed: the first write that is refused makes an edge come.
-        Self {
-            transport,
-            readable: false,
-            writable: true,
-            hang_up: false,
-            error: false,
-        }
+        Self { transport, readable: false, writable: true, hang_up: false, error: false }
     }
 
     /// Remembers what an event tells, until it is used up.
@@ -632,10 +586,6 @@ impl<D: Driver + AsFd> AsFd for Reactor<D> {
 impl<D: Driver> std::fmt::Debug for Reactor<D> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let services = self.core.ports.len();
-        write!(
-            f,
-            "Reactor({} connections, {services} services)",
-            self.core.table.len()
-        )
+        write!(f, "Reactor({} connections, {services} services)", self.core.table.len())
     }
 }

@@ -48,11 +48,7 @@ pub struct ReadBuffer {
 impl ReadBuffer {
     /// An empty buffer with room for `capacity` bytes.
     pub fn with_capacity(capacity: usize) -> Self {
-        Self {
-            block: vec![0; capacity],
-            start: 0,
-            end: 0,
-        }
+        Self { block: vec![0; capacity], start: 0, end: 0 }
     }
 
     /// What is there to read; it stays.
@@ -162,11 +158,7 @@ impl ReadBuffer {
 
 impl From<&[u8]> for ReadBuffer {
     fn from(bytes: &[u8]) -> Self {
-        Self {
-            block: bytes.to_vec(),
-            start: 0,
-            end: bytes.len(),
-        }
+        Self { block: bytes.to_vec(), start: 0, end: bytes.len() }
     }
 }
 
@@ -224,11 +216,7 @@ impl Deref for Block {
 impl From<Vec<u8>> for Block {
     fn from(block: Vec<u8>) -> Self {
         let end = block.len();
-        Self {
-            block,
-            start: 0,
-            end,
-        }
+        Self { block, start: 0, end }
     }
 }
 

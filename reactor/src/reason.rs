@@ -141,12 +141,7 @@ impl ListenError {
 
 impl fmt::Display for ListenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "cannot listen on {}: {}",
-            self.address,
-            describe(&self.error)
-        )
+        write!(f, "cannot listen on {}: {}", self.address, describe(&self.error))
     }
 }
 
@@ -204,15 +199,7 @@ impl ShutdownReport {
 
 impl fmt::Display for ShutdownReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            drained,
-            forced,
-            bytes_dropped,
-            ..
-        } = self;
-        write!(
-            f,
-            "{drained} drained, {forced} forced, {bytes_dropped} bytes dropped"
-        )
+        let Self { drained, forced, bytes_dropped, .. } = self;
+        write!(f, "{drained} drained, {forced} forced, {bytes_dropped} bytes dropped")
     }
 }

@@ -95,10 +95,7 @@ impl Selector {
     /// # Errors
     /// No descriptor is left for it.
     pub fn new() -> io::Result<Self> {
-        Ok(Self {
-            poll: Poll::new()?,
-            events: Events::with_capacity(EVENTS_MAX),
-        })
+        Ok(Self { poll: Poll::new()?, events: Events::with_capacity(EVENTS_MAX) })
     }
 
     /// Watches `source`; its events come with `key`.
@@ -107,8 +104,7 @@ impl Selector {
     /// `AlreadyExists` if it is watched already; what else epoll_ctl(2) says.
     pub fn register(&self, source: &impl AsFd, key: usize, interest: Interest) -> io::Result<()> {
         let fd = source.as_fd().as_raw_fd();
-        self.registry()
-            .register(&mut SourceFd(&fd), Token(key), interest.into())
+        self.registry().register(&mut SourceFd(&fd), Token(key), interest.into())
     }
 
     /// Changes key and interest, and tells again what is ready.
@@ -117,8 +113,7 @@ impl Selector {
     /// `NotFound` if it is not watched; what else epoll_ctl(2) says.
     pub fn modify(&self, source: &impl AsFd, key: usize, interest: Interest) -> io::Result<()> {
         let fd = source.as_fd().as_raw_fd();
-        self.registry()
-            .reregister(&mut SourceFd(&fd), Token(key), interest.into())
+        self.registry().reregister(&mut SourceFd(&fd), Token(key), interest.into())
     }
 
     /// Watches it no longer. Closing the source's last descriptor does the same.
@@ -126,8 +121,7 @@ impl Selector {
     /// # Errors
     /// `NotFound` if it is not watched.
     pub fn unregister(&self, source: &impl AsFd) -> io::Result<()> {
-        self.registry()
-            .deregister(&mut SourceFd(&source.as_fd().as_raw_fd()))
+        self.registry().deregister(&mut SourceFd(&source.as_fd().as_raw_fd()))
     }
 
     /// Waits until something is ready, at most for `timeout` (`None`: for ever; rounded up to whole
@@ -194,11 +188,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     fn keys(selector: &mut Selector, timeout: Duration) -> Vec<usize> {
-        selector
-            .select(Some(timeout))
-            .unwrap()
-            .map(|(key, _)| key)
-            .collect()
+        selector.select(Some(timeout)).unwrap().map(|(key, _)| key).collect()
     }
 
     #[test]
@@ -210,11 +200,7 @@ mod tests {
         assert_eq!(keys(&mut selector, Duration::ZERO), []);
         near.write_all(b"x").unwrap();
         assert_eq!(keys(&mut selector, Duration::from_secs(5)), [1]);
-        assert_eq!(
-            keys(&mut selector, Duration::ZERO),
-            [],
-            "no second event for the same byte"
-        );
+        assert_eq!(keys(&mut selector, Duration::ZERO), [], "no second event for the same byte");
         selector.modify(&far, 2, Interest::ReadWrite).unwrap();
         assert_eq!(keys(&mut selector, Duration::from_secs(5)), [2]);
         assert_eq!((&far).read(&mut [0; 8]).unwrap(), 1);

@@ -76,10 +76,7 @@ const TURNS_MAX: usize = 10_000;
 impl<H: Handler> Stage<H> {
     /// With the default limits.
     pub fn new(handler: H) -> Self {
-        let config = Config {
-            panics: Panics::Propagate,
-            ..Config::default()
-        };
+        let config = Config { panics: Panics::Propagate, ..Config::default() };
         Self::with_config(handler, config, ServiceConfig::new())
     }
 
@@ -91,12 +88,7 @@ impl<H: Handler> Stage<H> {
             Ok(Opened { id, .. }) => id,
             Err(_) => unreachable!("a stage's listener needs nothing of the system"),
         };
-        let mut stage = Self {
-            reactor,
-            service,
-            listener,
-            clients: 0,
-        };
+        let mut stage = Self { reactor, service, listener, clients: 0 };
         stage.settle();
         stage
     }
@@ -110,19 +102,10 @@ impl<H: Handler> Stage<H> {
 
     /// A client connects from this address.
     pub fn open_from(&mut self, peer: Address) -> ConnId {
-        let line = Rc::new(RefCell::new(Line {
-            stands: Ok(true),
-            ..Line::default()
-        }));
+        let line = Rc::new(RefCell::new(Line { stands: Ok(true), ..Line::default() }));
         self.world().backlog.push_back((Rc::clone(&line), peer));
         let token = self.listener.0.token(Kind::Listener);
-        self.world().edges.push((
-            token,
-            Readiness {
-                readable: true,
-                ..Readiness::default()
-            },
-        ));
+        self.world().edges.push((token, Readiness { readable: true, ..Readiness::default() }));
         self.settle();
         let token = line.borrow().token;
         self.name(token)
@@ -150,9 +133,7 @@ impl<H: Handler> Stage<H> {
 
     /// What has been sent to the peer since the last time.
     pub fn sent(&mut self, id: ConnId) -> Vec<u8> {
-        self.line(id)
-            .map(|line| std::mem::take(&mut line.borrow_mut().sent))
-            .unwrap_or_default()
+        self.line(id).map(|line| std::mem::take(&mut line.borrow_mut().sent)).unwrap_or_default()
     }
 
     /// Whether FIN has been sent to the peer, or the connection has ended.
@@ -173,18 +154,13 @@ impl<H: Handler> Stage<H> {
             .lines
             .iter()
             .filter_map(|(&token, line)| match &*line.borrow() {
-                Line {
-                    stands: Ok(false),
-                    to: Some(to),
-                    ..
-                } => Some((token, to.clone())),
+                Line { stands: Ok(false), to: Some(to), finished: false, .. } => {
+                    Some((token, to.clone()))
+                }
                 _ => None,
             })
             .collect();
-        pending
-            .into_iter()
-            .map(|(token, to)| (self.name(Some(token)), to))
-            .collect()
+        pending.into_iter().map(|(token, to)| (self.name(Some(token)), to)).collect()
     }
 
     /// An outgoing connection stands.
@@ -199,9 +175,7 @@ impl<H: Handler> Stage<H> {
 
     /// Opens a datagram socket for the handler.
     pub fn bind(&mut self) -> SocketId {
-        let bound = self
-            .reactor
-            .bind(&self.service, SocketAddr::from((Ipv4Addr::LOCALHOST, 2)));
+        let bound = self.reactor.bind(&self.service, SocketAddr::from((Ipv4Addr::LOCALHOST, 2)));
         self.settle();
         match bound {
             Ok(Opened { id, .. }) => id,
@@ -213,14 +187,8 @@ impl<H: Handler> Stage<H> {
     pub fn datagram(&mut self, socket: SocketId, from: &Address, bytes: &[u8]) {
         let token = socket.0.token(Kind::Socket);
         if let Some(mailbox) = self.world().mailboxes.get(&token) {
-            mailbox
-                .borrow_mut()
-                .arrived
-                .push_back((bytes.to_vec(), from.clone()));
-            let edge = Readiness {
-                readable: true,
-                ..Readiness::default()
-            };
+            mailbox.borrow_mut().arrived.push_back((bytes.to_vec(), from.clone()));
+            let edge = Readiness { readable: true, ..Readiness::default() };
             self.world().edges.push((token, edge));
         }
         self.settle();
@@ -229,9 +197,7 @@ impl<H: Handler> Stage<H> {
     /// What has been sent from a datagram socket since the last time, and to whom.
     pub fn sent_datagrams(&mut self, socket: SocketId) -> Vec<(Vec<u8>, Address)> {
         let mailbox = self.world().mailboxes.get(&socket.0.token(Kind::Socket));
-        mailbox
-            .map(|mailbox| std::mem::take(&mut mailbox.borrow_mut().sent))
-            .unwrap_or_default()
+        mailbox.map(|mailbox| std::mem::take(&mut mailbox.borrow_mut().sent)).unwrap_or_default()
     }
 
     /// Another thread says something.
@@ -294,16 +260,11 @@ impl<H: Handler> Stage<H> {
     }
 
     fn line(&mut self, id: ConnId) -> Option<Rc<RefCell<Line>>> {
-        self.world()
-            .lines
-            .get(&id.0.token(Kind::Connection))
-            .cloned()
+        self.world().lines.get(&id.0.token(Kind::Connection)).cloned()
     }
 
     fn name(&self, token: Option<Token>) -> ConnId {
-        token.map_or(ConnId(crate::id::Id::nobody()), |token| {
-            self.reactor.connection_of(token)
-        })
+        token.map_or(ConnId(crate::id::Id::nobody()), |token| self.reactor.connection_of(token))
     }
 
     /// Changes a line, and lets the loop know by an edge that tells of everything.
@@ -311,9 +272,7 @@ impl<H: Handler> Stage<H> {
         if let Some(line) = self.line(id) {
             change(&mut line.borrow_mut());
             let edge = line.borrow().readiness();
-            self.world()
-                .edges
-                .push((id.0.token(Kind::Connection), edge));
+            self.world().edges.push((id.0.token(Kind::Connection), edge));
         }
         self.settle();
     }
@@ -427,9 +386,7 @@ impl Driver for StageDriver {
         _: Option<Duration>,
         mut on_event: impl FnMut(Token, Readiness),
     ) -> io::Result<()> {
-        self.edges
-            .drain(..)
-            .for_each(|(token, readiness)| on_event(token, readiness));
+        self.edges.drain(..).for_each(|(token, readiness)| on_event(token, readiness));
         Ok(())
     }
 
@@ -448,10 +405,7 @@ impl Driver for StageDriver {
     }
 
     fn connect(&mut self, to: &Address, _: &Connect, token: Token) -> io::Result<StageStream> {
-        let line = Rc::new(RefCell::new(Line {
-            to: Some(to.clone()),
-            ..Line::default()
-        }));
+        let line = Rc::new(RefCell::new(Line { to: Some(to.clone()), ..Line::default() }));
         self.watch(&line, token);
         Ok(StageStream(line))
     }
@@ -459,22 +413,16 @@ impl Driver for StageDriver {
     fn bind(&mut self, _: Bind, token: Token) -> Result<(StageSocket, Address), ListenError> {
         let mailbox = Rc::<RefCell<Mailbox>>::default();
         self.mailboxes.insert(token, Rc::clone(&mailbox));
-        Ok((
-            StageSocket(mailbox),
-            SocketAddr::from((Ipv4Addr::LOCALHOST, 2)).into(),
-        ))
+        Ok((StageSocket(mailbox), SocketAddr::from((Ipv4Addr::LOCALHOST, 2)).into()))
     }
 
     fn resolve(&mut self, _: &str, port: u16, token: Token) -> io::Result<()> {
-        self.resolved
-            .push_back((token, (Ipv4Addr::new(192, 0, 2, 1), port).into()));
+        self.resolved.push_back((token, (Ipv4Addr::new(192, 0, 2, 1), port).into()));
         Ok(())
     }
 
     fn resolved(&mut self) -> Option<(Token, io::Result<Vec<SocketAddr>>)> {
-        self.resolved
-            .pop_front()
-            .map(|(token, address)| (token, Ok(vec![address])))
+        self.resolved.pop_front().map(|(token, address)| (token, Ok(vec![address])))
     }
 
     fn watch_signals(&mut self, _: &[Signal]) -> io::Result<()> {
@@ -491,11 +439,7 @@ impl Stream for StageStream {
         let mut line = self.0.borrow_mut();
         line.stands?;
         if line.arrived.is_empty() {
-            return if line.ended {
-                Ok(0)
-            } else {
-                Err(io::ErrorKind::WouldBlock.into())
-            };
+            return if line.ended { Ok(0) } else { Err(io::ErrorKind::WouldBlock.into()) };
         }
         io::Read::read(&mut line.arrived, room)
     }
@@ -506,8 +450,7 @@ impl Stream for StageStream {
         let before = line.sent.len();
         for slice in slices {
             let count = slice.len().min(line.room);
-            line.sent
-                .extend_from_slice(slice.get(..count).unwrap_or_default());
+            line.sent.extend_from_slice(slice.get(..count).unwrap_or_default());
             line.room -= count;
         }
         match line.sent.len() - before {
@@ -544,21 +487,14 @@ impl Drop for StageStream {
 
 impl DatagramSocket for StageSocket {
     fn receive(&mut self, room: &mut [u8]) -> io::Result<(usize, Address)> {
-        let (bytes, from) = self
-            .0
-            .borrow_mut()
-            .arrived
-            .pop_front()
-            .ok_or(io::ErrorKind::WouldBlock)?;
+        let (bytes, from) =
+            self.0.borrow_mut().arrived.pop_front().ok_or(io::ErrorKind::WouldBlock)?;
         let count = io::Read::read(&mut &bytes[..], room)?;
         Ok((count, from))
     }
 
     fn send(&mut self, datagram: &[u8], to: &Address) -> io::Result<()> {
-        self.0
-            .borrow_mut()
-            .sent
-            .push((datagram.to_vec(), to.clone()));
+        self.0.borrow_mut().sent.push((datagram.to_vec(), to.clone()));
         Ok(())
     }
 }

@@ -82,8 +82,7 @@ impl Timers {
             return;
         }
         if self.heap.len() > REBUILD_MIN && self.stale * 2 > self.heap.len() {
-            self.heap
-                .retain(|Reverse(entry)| armed(entry.owner) == entry.due);
+            self.heap.retain(|Reverse(entry)| armed(entry.owner) == entry.due);
             self.stale = 0;
             self.heap.shrink_to(self.heap.len() * 2);
         }
@@ -115,10 +114,7 @@ mod tests {
     #[test]
     fn the_far_future_saturates() {
         assert_eq!(after(5, Duration::MAX), NEVER);
-        assert_eq!(
-            after(5, Duration::from_secs(30 * 24 * 3600)),
-            2_592_000_000_000_005
-        );
+        assert_eq!(after(5, Duration::from_secs(30 * 24 * 3600)), 2_592_000_000_000_005);
     }
 
     #[test]
@@ -131,11 +127,7 @@ mod tests {
             timers.arm(&mut armed, round + 10, owner);
             timers.tidy(|_| armed);
         }
-        assert!(
-            timers.heap.len() <= REBUILD_MIN + 1,
-            "{}",
-            timers.heap.len()
-        );
+        assert!(timers.heap.len() <= REBUILD_MIN + 1, "{}", timers.heap.len());
     }
 
     /// An owner as the loop keeps it: what it waits for, and when its entry is due.

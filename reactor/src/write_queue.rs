@@ -201,12 +201,7 @@ impl WriteQueue {
 
 impl fmt::Debug for WriteQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "WriteQueue({} bytes in {} chunks)",
-            self.len,
-            self.chunks.len()
-        )
+        write!(f, "WriteQueue({} bytes in {} chunks)", self.len, self.chunks.len())
     }
 }
 
@@ -224,10 +219,7 @@ mod tests {
         }
         let written = queue.write(|slices| Ok(slices.iter().map(|slice| slice.len()).sum()));
         assert_eq!((written.unwrap(), queue.chunks.len()), (1300, 0));
-        assert!(
-            queue.kept.capacity() >= 1300,
-            "its memory serves the next one"
-        );
+        assert!(queue.kept.capacity() >= 1300, "its memory serves the next one");
     }
 
     #[test]
@@ -248,10 +240,7 @@ mod tests {
     fn a_write_of_nothing_is_an_error_and_not_a_loop() {
         let mut queue = WriteQueue::new();
         queue.push(b"x");
-        assert_eq!(
-            queue.write(|_| Ok(0)).unwrap_err().kind(),
-            io::ErrorKind::WriteZero
-        );
+        assert_eq!(queue.write(|_| Ok(0)).unwrap_err().kind(), io::ErrorKind::WriteZero);
         assert_eq!(queue.len(), 1);
     }
 

@@ -43,13 +43,7 @@ fn read_all(client: &mut TcpStream) -> Vec<u8> {
 
 #[test]
 fn promise_1_a_spent_budget_stalls_nobody() {
-    let config = Config {
-        budgets: Budgets {
-            bytes: 1000,
-            ..Budgets::default()
-        },
-        ..propagating()
-    };
+    let config = Config { budgets: Budgets { bytes: 1000, ..Budgets::default() }, ..propagating() };
     let (mut reactor, service, address) = serve(Probe::default(), config);
     let sent = pattern(300_000);
     let expected = sent.clone();
@@ -66,14 +60,10 @@ fn promise_1_a_spent_budget_stalls_nobody() {
     });
     turn_until(&mut reactor, &service, |probe| !probe.reasons().is_empty());
     assert_eq!(client.join().unwrap(), expected);
-    let longest = reactor
-        .get(&service)
-        .heard
-        .iter()
-        .filter_map(|heard| match heard {
-            Heard::Data(_, bytes) => Some(bytes.len()),
-            _ => None,
-        });
+    let longest = reactor.get(&service).heard.iter().filter_map(|heard| match heard {
+        Heard::Data(_, bytes) => Some(bytes.len()),
+        _ => None,
+    });
     assert!(longest.max().unwrap() <= 1000);
 }
 
@@ -102,10 +92,7 @@ fn promise_1_what_was_left_at_a_pause_is_delivered_without_new_bytes() {
     let mut back = [0; 5];
     client.read_exact(&mut back).unwrap();
     assert_eq!(&back, b"hello");
-    assert_eq!(
-        reactor.get(&service).heard[3],
-        Heard::Data(id, b"llo".to_vec())
-    );
+    assert_eq!(reactor.get(&service).heard[3], Heard::Data(id, b"llo".to_vec()));
 }
 
 #[test]
@@ -129,16 +116,11 @@ fn promise_1_a_reset_is_noticed_while_nothing_is_read() {
     turn_until(&mut reactor, &service, |probe| !probe.heard.is_empty());
     reset(client);
     turn_until(&mut reactor, &service, |probe| !probe.reasons().is_empty());
-    assert_eq!(
-        reactor.get(&service).reasons(),
-        [CloseReason::Io(ErrorKind::ConnectionReset)]
-    );
+    assert_eq!(reactor.get(&service).reasons(), [CloseReason::Io(ErrorKind::ConnectionReset)]);
 }
 
 fn reset(client: TcpStream) {
-    SockRef::from(&client)
-        .set_linger(Some(Duration::ZERO))
-        .unwrap();
+    SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
 }
 
 // 2. Fair.
@@ -179,17 +161,9 @@ fn promise_2_a_flood_does_not_starve_the_others() {
 
 #[test]
 fn promise_2_one_turn_accepts_no_more_than_its_budget() {
-    let budgets = Budgets {
-        accepts: 3,
-        ..Budgets::default()
-    };
-    let (mut reactor, service, address) = serve(
-        Probe::default(),
-        Config {
-            budgets,
-            ..propagating()
-        },
-    );
+    let budgets = Budgets { accepts: 3, ..Budgets::default() };
+    let (mut reactor, service, address) =
+        serve(Probe::default(), Config { budgets, ..propagating() });
     let _clients: Vec<_> = (0..10).map(|_| connect(address)).collect();
     for turn in 1..=4 {
         reactor.turn(None).unwrap();
@@ -214,15 +188,8 @@ fn promise_3_a_peer_that_does_not_read_is_not_read() {
     }
     let limits = Limits::default();
     let queued = reactor.counters().read().queued_bytes as usize;
-    assert!(
-        (limits.queue_low..=limits.queue_high).contains(&queued),
-        "{queued} bytes wait"
-    );
-    assert!(
-        reactor.memory().queues <= 2 * limits.queue_high,
-        "{:?}",
-        reactor.memory()
-    );
+    assert!((limits.queue_low..=limits.queue_high).contains(&queued), "{queued} bytes wait");
+    assert!(reactor.memory().queues <= 2 * limits.queue_high, "{:?}", reactor.memory());
 }
 
 #[test]
@@ -245,17 +212,8 @@ fn promise_3_who_lets_too_much_wait_is_a_slow_consumer() {
 fn promise_3_input_that_is_not_consumed_is_bounded() {
     let mut probe = Probe::default();
     probe.data = Box::new(|_, _| {});
-    let limits = Limits {
-        input_max: 100_000,
-        ..Limits::default()
-    };
-    let (mut reactor, service, address) = serve(
-        probe,
-        Config {
-            limits,
-            ..propagating()
-        },
-    );
+    let limits = Limits { input_max: 100_000, ..Limits::default() };
+    let (mut reactor, service, address) = serve(probe, Config { limits, ..propagating() });
     let client = thread::spawn(move || {
         let mut client = connect(address);
         let _ = client.write_all(&vec![b'x'; 1 << 20]);
@@ -263,10 +221,7 @@ fn promise_3_input_that_is_not_consumed_is_bounded() {
     });
     turn_until(&mut reactor, &service, |probe| !probe.reasons().is_empty());
     client.join().unwrap();
-    assert_eq!(
-        reactor.get(&service).reasons(),
-        [CloseReason::InputTooLarge]
-    );
+    assert_eq!(reactor.get(&service).reasons(), [CloseReason::InputTooLarge]);
     let Heard::Data(_, longest) = &reactor
         .get(&service)
         .heard
@@ -282,17 +237,9 @@ fn promise_3_input_that_is_not_consumed_is_bounded() {
 
 #[test]
 fn promise_3_at_the_limit_clients_wait_and_are_served_when_there_is_room() {
-    let limits = Limits {
-        max_connections: 2,
-        ..Limits::default()
-    };
-    let (mut reactor, service, address) = serve(
-        Probe::default(),
-        Config {
-            limits,
-            ..propagating()
-        },
-    );
+    let limits = Limits { max_connections: 2, ..Limits::default() };
+    let (mut reactor, service, address) =
+        serve(Probe::default(), Config { limits, ..propagating() });
     let mut clients: Vec<_> = (0..5).map(|_| connect(address)).collect();
     for client in &mut clients {
         client.write_all(b"x").unwrap();
@@ -302,9 +249,7 @@ fn promise_3_at_the_limit_clients_wait_and_are_served_when_there_is_room() {
     }
     assert_eq!(reactor.get(&service).opened().len(), 2);
     for (served, client) in clients.into_iter().enumerate() {
-        turn_until(&mut reactor, &service, |probe| {
-            probe.opened().len() >= (served + 1).min(5)
-        });
+        turn_until(&mut reactor, &service, |probe| probe.opened().len() >= (served + 1).min(5));
         drop(client);
     }
     turn_until(&mut reactor, &service, |probe| probe.reasons().len() == 5);
@@ -313,30 +258,19 @@ fn promise_3_at_the_limit_clients_wait_and_are_served_when_there_is_room() {
 
 #[test]
 fn promise_3_an_address_has_its_limit_and_the_refused_are_counted() {
-    let limits = Limits {
-        max_per_ip: 2,
-        ..Limits::default()
-    };
+    let limits = Limits { max_per_ip: 2, ..Limits::default() };
     let mut reactor = Reactor::with_config(propagating()).unwrap();
     let admission = Admission::new();
-    let config = ServiceConfig::new()
-        .limits(limits)
-        .admission(admission.clone());
+    let config = ServiceConfig::new().limits(limits).admission(admission.clone());
     let service = reactor.add_with(Probe::default(), config);
     let address = reactor.listen(&service, "[::]:0").unwrap().address;
     let port = address.socket_address().unwrap().port();
-    let mut clients: Vec<_> = (0..3)
-        .map(|_| connect(([127, 0, 0, 1], port).into()))
-        .collect();
+    let mut clients: Vec<_> = (0..3).map(|_| connect(([127, 0, 0, 1], port).into())).collect();
     let mut other = connect((std::net::Ipv6Addr::LOCALHOST, port).into());
     other.write_all(b"x").unwrap();
     turn_until(&mut reactor, &service, |probe| probe.opened().len() == 3);
     assert_eq!(reactor.counters().read().refused, 1);
-    assert_eq!(
-        clients[2].read(&mut [0]).unwrap_or(0),
-        0,
-        "accepted, and closed"
-    );
+    assert_eq!(clients[2].read(&mut [0]).unwrap_or(0), 0, "accepted, and closed");
     clients.clear();
     turn_until(&mut reactor, &service, |probe| probe.reasons().len() == 2);
     assert_eq!(admission.connections(), 1);
@@ -349,21 +283,13 @@ fn promise_3_an_inbox_is_bounded_and_who_met_full_is_told() {
     let mut there = Reactor::with_config(propagating()).unwrap();
     let (to_there, inbox) = reactor::inbox(2);
     let receiver = there.add_with(Probe::default(), ServiceConfig::new().inbox(inbox));
-    let mut here = Reactor::with_config(Config {
-        loop_number: 1,
-        ..propagating()
-    })
-    .unwrap();
+    let mut here = Reactor::with_config(Config { loop_number: 1, ..propagating() }).unwrap();
     let sender = here.add(Probe::default());
-    let results = here.with(&sender, |_, cx| {
-        [1, 2, 3].map(|n| cx.send_message(&to_there, n))
-    });
+    let results = here.with(&sender, |_, cx| [1, 2, 3].map(|n| cx.send_message(&to_there, n)));
     assert_eq!(results, [Ok(()), Ok(()), Err(SendError::Full(3))]);
     assert!(here.get(&sender).heard.is_empty());
     turn_until(&mut there, &receiver, |probe| probe.heard.len() == 2);
-    turn_until(&mut here, &sender, |probe| {
-        probe.heard == [Heard::InboxDrained]
-    });
+    turn_until(&mut here, &sender, |probe| probe.heard == [Heard::InboxDrained]);
     drop(there);
     assert_eq!(to_there.send(4), Err(SendError::Closed(4)));
 }
@@ -379,17 +305,8 @@ fn promise_4_a_close_drains_to_a_slow_reader_whatever_it_sends_meanwhile() {
         cx.close();
         assert!(!cx.send(b"too late"), "a send after close is refused");
     });
-    let limits = Limits {
-        queue_max: 0,
-        ..Limits::default()
-    };
-    let (mut reactor, service, address) = serve(
-        probe,
-        Config {
-            limits,
-            ..propagating()
-        },
-    );
+    let limits = Limits { queue_max: 0, ..Limits::default() };
+    let (mut reactor, service, address) = serve(probe, Config { limits, ..propagating() });
     let client = thread::spawn(move || {
         let mut client = narrow(address);
         client.write_all(b"go").unwrap();
@@ -455,10 +372,7 @@ fn promise_4_an_abort_resets() {
     let mut client = connect(address);
     client.write_all(b"x").unwrap();
     turn_until(&mut reactor, &service, |probe| !probe.reasons().is_empty());
-    assert_eq!(
-        client.read(&mut [0]).unwrap_err().kind(),
-        ErrorKind::ConnectionReset
-    );
+    assert_eq!(client.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
     assert_eq!(reactor.get(&service).reasons(), [CloseReason::Aborted]);
 }
 
@@ -466,24 +380,11 @@ fn promise_4_an_abort_resets() {
 fn promise_4_a_peer_that_never_closes_is_left_when_the_linger_is_over() {
     let mut probe = Probe::default();
     probe.open = Box::new(|cx| cx.close());
-    let limits = Limits {
-        linger_timeout: Duration::from_millis(50),
-        ..Limits::default()
-    };
-    let (mut reactor, service, address) = serve(
-        probe,
-        Config {
-            limits,
-            ..propagating()
-        },
-    );
+    let limits = Limits { linger_timeout: Duration::from_millis(50), ..Limits::default() };
+    let (mut reactor, service, address) = serve(probe, Config { limits, ..propagating() });
     let mut client = connect(address);
     turn_until(&mut reactor, &service, |probe| !probe.heard.is_empty());
-    assert_eq!(
-        reactor.counters().read().open,
-        1,
-        "a lingering connection counts"
-    );
+    assert_eq!(reactor.counters().read().open, 1, "a lingering connection counts");
     turn_until(&mut reactor, &service, |probe| !probe.reasons().is_empty());
     assert_eq!(reactor.get(&service).reasons(), [CloseReason::Asked]);
     assert_eq!(read_all(&mut client), b"");
@@ -496,24 +397,12 @@ fn promise_4_a_peer_that_never_reads_is_left_when_the_drain_is_over() {
         cx.send_block(vec![0; 64 << 20]);
         cx.close();
     });
-    let limits = Limits {
-        queue_max: 0,
-        drain_timeout: Duration::from_millis(100),
-        ..Limits::default()
-    };
-    let (mut reactor, service, address) = serve(
-        probe,
-        Config {
-            limits,
-            ..propagating()
-        },
-    );
+    let limits =
+        Limits { queue_max: 0, drain_timeout: Duration::from_millis(100), ..Limits::default() };
+    let (mut reactor, service, address) = serve(probe, Config { limits, ..propagating() });
     let _client = connect(address);
     turn_until(&mut reactor, &service, |probe| !probe.reasons().is_empty());
-    assert_eq!(
-        reactor.get(&service).reasons(),
-        [CloseReason::Deadline(Deadline::Drain)]
-    );
+    assert_eq!(reactor.get(&service).reasons(), [CloseReason::Deadline(Deadline::Drain)]);
 }
 
 // 5. Every connection ends with one typed reason; 6. and a panic closes one connection.
@@ -545,10 +434,7 @@ fn promise_5_each_open_has_one_close() {
         if let Heard::Close(id, _) = heard {
             closed.push(*id);
             let about = |other: &Heard| matches!(other, Heard::Data(other, _) | Heard::Eof(other, _) if other == id);
-            assert!(
-                !probe.heard[at..].iter().any(about),
-                "heard of after its end"
-            );
+            assert!(!probe.heard[at..].iter().any(about), "heard of after its end");
         }
     }
     closed.sort_unstable();
@@ -563,15 +449,9 @@ fn promise_5_each_open_has_one_close() {
 fn promise_6_a_panic_closes_its_connection_and_no_other() {
     type Spoil = fn(&mut Probe);
     let spoils: [(&str, Spoil); 5] = [
-        ("on_open", |probe| {
-            probe.open = Box::new(|_| panic!("in on_open"))
-        }),
-        ("on_data", |probe| {
-            probe.data = Box::new(|_, _| panic!("in on_data"))
-        }),
-        ("on_eof", |probe| {
-            probe.eof = Box::new(|_, _| panic!("in on_eof"))
-        }),
+        ("on_open", |probe| probe.open = Box::new(|_| panic!("in on_open"))),
+        ("on_data", |probe| probe.data = Box::new(|_, _| panic!("in on_data"))),
+        ("on_eof", |probe| probe.eof = Box::new(|_, _| panic!("in on_eof"))),
         ("on_drained", |probe| {
             probe.open = Box::new(|cx| {
                 cx.send_block(vec![0; 512 * 1024]);
@@ -602,20 +482,14 @@ fn promise_6_a_panic_closes_its_connection_and_no_other() {
             callback == "on_open" && !probe.heard.is_empty() || !probe.reasons().is_empty()
         });
         reactor.turn(Some(Duration::ZERO)).unwrap();
-        let expected: &[_] = if callback == "on_open" {
-            &[]
-        } else {
-            &[CloseReason::Panicked]
-        };
+        let expected: &[_] = if callback == "on_open" { &[] } else { &[CloseReason::Panicked] };
         assert_eq!(reactor.get(&spoiled).reasons(), expected, "{callback}");
         assert_eq!(reactor.counters().read().panics, 1, "{callback}");
         reading.join().unwrap();
         witness.write_all(b"alive?").unwrap();
         turn_until(&mut reactor, &sound, |probe| !probe.data().is_empty());
         witness.shutdown(Shutdown::Write).unwrap();
-        turn_until(&mut reactor, &sound, |probe| {
-            probe.reasons() == [CloseReason::Eof]
-        });
+        turn_until(&mut reactor, &sound, |probe| probe.reasons() == [CloseReason::Eof]);
         assert_eq!(read_all(&mut witness), b"alive?");
     }
 }
@@ -631,9 +505,7 @@ fn promise_6_a_panic_in_on_close_ends_there_and_one_outside_any_connection_is_co
     probe.shutdown = Box::new(|_| panic!("in on_shutdown"));
     let (mut reactor, service, address) = serve(probe, Config::default());
     drop(connect(address));
-    turn_until(&mut reactor, &service, |probe| {
-        probe.reasons() == [CloseReason::Eof]
-    });
+    turn_until(&mut reactor, &service, |probe| probe.reasons() == [CloseReason::Eof]);
     let handle = reactor.handle(&service);
     (1..=3).for_each(|number| handle.send(number).unwrap());
     reactor.with(&service, |_, cx| {
@@ -646,17 +518,8 @@ fn promise_6_a_panic_in_on_close_ends_there_and_one_outside_any_connection_is_co
     });
     reactor.shutdown(Duration::ZERO);
     assert_eq!(reactor.run().unwrap().forced, 0);
-    assert_eq!(
-        reactor.counters().read().panics,
-        8,
-        "{:?}",
-        reactor.get(&service).heard
-    );
-    let messages = reactor
-        .get(&service)
-        .heard
-        .iter()
-        .filter(|h| matches!(h, Heard::Message(_)));
+    assert_eq!(reactor.counters().read().panics, 8, "{:?}", reactor.get(&service).heard);
+    let messages = reactor.get(&service).heard.iter().filter(|h| matches!(h, Heard::Message(_)));
     assert_eq!(messages.count(), 3, "the rest of the batch is delivered");
 }
 
@@ -687,28 +550,14 @@ fn promise_7_shutdown_drains_what_it_can_and_reports_the_rest() {
             cx.send_to(*id, b"last words");
         }
     });
-    let limits = Limits {
-        queue_max: 0,
-        ..Limits::default()
-    };
-    let (mut reactor, service, address) = serve(
-        probe,
-        Config {
-            limits,
-            ..propagating()
-        },
-    );
+    let limits = Limits { queue_max: 0, ..Limits::default() };
+    let (mut reactor, service, address) = serve(probe, Config { limits, ..propagating() });
     let (mut reader, mut idle, mut stuck) = (connect(address), connect(address), connect(address));
     stuck.write_all(b"x").unwrap();
     reader.write_all(b"x").unwrap();
     turn_until(&mut reactor, &service, |probe| {
         probe.opened().len() == 3
-            && probe
-                .heard
-                .iter()
-                .filter(|heard| matches!(heard, Heard::Data(..)))
-                .count()
-                == 2
+            && probe.heard.iter().filter(|heard| matches!(heard, Heard::Data(..))).count() == 2
     });
     let reading = thread::spawn(move || read_all(&mut reader));
     let idling = thread::spawn(move || read_all(&mut idle));
@@ -716,24 +565,13 @@ fn promise_7_shutdown_drains_what_it_can_and_reports_the_rest() {
     assert!(reactor.is_stopping());
     let report = reactor.run().unwrap();
     assert_eq!((report.drained, report.forced), (2, 1), "{report:?}");
-    assert!(
-        report.bytes_dropped > 1 << 20 && report.took >= Duration::from_secs(4),
-        "{report:?}"
-    );
+    assert!(report.bytes_dropped > 1 << 20 && report.took >= Duration::from_secs(4), "{report:?}");
     assert!(reading.join().unwrap() == [&pattern(32 << 20)[..], b"last words"].concat());
     assert_eq!(idling.join().unwrap(), b"last words");
-    assert!(
-        TcpStream::connect(address).is_err(),
-        "nobody listens any more"
-    );
+    assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
     assert_eq!(reactor.turn(None).unwrap(), Turn::Stopped(report));
     let reasons = reactor.get(&service).reasons();
-    assert!(
-        reasons
-            .iter()
-            .all(|reason| *reason == CloseReason::Shutdown),
-        "{reasons:?}"
-    );
+    assert!(reasons.iter().all(|reason| *reason == CloseReason::Shutdown), "{reasons:?}");
 }
 
 #[test]
@@ -742,17 +580,8 @@ fn promise_7_a_second_shutdown_forces() {
     probe.open = Box::new(|cx| {
         cx.send_block(vec![0; 64 << 20]);
     });
-    let limits = Limits {
-        queue_max: 0,
-        ..Limits::default()
-    };
-    let (mut reactor, service, address) = serve(
-        probe,
-        Config {
-            limits,
-            ..propagating()
-        },
-    );
+    let limits = Limits { queue_max: 0, ..Limits::default() };
+    let (mut reactor, service, address) = serve(probe, Config { limits, ..propagating() });
     let _client = connect(address);
     turn_until(&mut reactor, &service, |probe| !probe.opened().is_empty());
     reactor.shutdown(Duration::from_secs(3600));
@@ -796,15 +625,9 @@ fn promise_9_a_reused_slot_hears_nothing_of_its_former_owner() {
     turn_until(&mut reactor, &service, |probe| !probe.reasons().is_empty());
     let mut heir = connect(address);
     turn_until(&mut reactor, &service, |probe| probe.opened().len() == 3);
-    let [_, old, new] = reactor.get(&service).opened()[..] else {
-        unreachable!()
-    };
+    let [_, old, new] = reactor.get(&service).opened()[..] else { unreachable!() };
     assert_ne!(old, new);
-    assert_eq!(
-        old.to_string().split('.').next(),
-        new.to_string().split('.').next(),
-        "one slot"
-    );
+    assert_eq!(old.to_string().split('.').next(), new.to_string().split('.').next(), "one slot");
 
     reactor.with(&service, |_, cx| {
         assert!(cx.at(old).is_none() && !cx.send_to(old, b"a message of the dead"));
@@ -814,10 +637,7 @@ fn promise_9_a_reused_slot_hears_nothing_of_its_former_owner() {
         reactor.turn(Some(Duration::from_millis(20))).unwrap();
     }
     let heard = &reactor.get(&service).heard;
-    let after_death = heard
-        .iter()
-        .position(|heard| matches!(heard, Heard::Close(..)))
-        .unwrap();
+    let after_death = heard.iter().position(|heard| matches!(heard, Heard::Close(..))).unwrap();
     assert_eq!(heard[after_death + 1..], [Heard::Open(new)], "{heard:?}");
     heir.shutdown(Shutdown::Write).unwrap();
     turn_until(&mut reactor, &service, |probe| probe.reasons().len() == 2);
@@ -837,19 +657,10 @@ fn promise_10_an_idle_connection_owns_no_buffer() {
     }
     turn_until(&mut reactor, &service, |probe| probe.data().len() == 400);
     reactor.turn(Some(Duration::ZERO)).unwrap();
-    clients
-        .iter_mut()
-        .for_each(|client| client.read_exact(&mut back).unwrap());
+    clients.iter_mut().for_each(|client| client.read_exact(&mut back).unwrap());
     let memory = reactor.memory();
     assert_eq!((memory.queues, memory.inputs), (0, 0));
     // A vector may be twice as long as it needs to be; the probe's session takes 8 bytes of it.
-    assert!(
-        memory.tables / 128 <= 256,
-        "{} bytes a connection",
-        memory.tables / 128
-    );
-    assert!(
-        memory.spares <= 64 * 1024 + (1 << 20) + 16 * 64 * 1024,
-        "{memory:?}"
-    );
+    assert!(memory.tables / 128 <= 256, "{} bytes a connection", memory.tables / 128);
+    assert!(memory.spares <= 64 * 1024 + (1 << 20) + 16 * 64 * 1024, "{memory:?}");
 }

@@ -43,24 +43,15 @@ impl MioDriver {
         let selector = Selector::new()?;
         let waker = selector.waker(WAKER)?;
         let resolver = Resolver::new(waker.clone());
-        Ok(Self {
-            selector,
-            waker,
-            resolver,
-            signals: SignalSource::default(),
-        })
+        Ok(Self { selector, waker, resolver, signals: SignalSource::default() })
     }
 
     fn watch(&self, source: &impl AsFd, token: Token) -> io::Result<()> {
-        self.selector
-            .register(source, key(token), Interest::ReadWrite)
+        self.selector.register(source, key(token), Interest::ReadWrite)
     }
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "lib.rs lets nobody build this for 32 bits"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "lib.rs lets nobody build this for 32 bits")]
 fn key(token: Token) -> usize {
     token.number() as usize
 }
@@ -100,14 +91,9 @@ impl Driver for MioDriver {
     ) -> Result<(MioListener, Address), ListenError> {
         let open = listen.open()?;
         let address = open.address.clone();
-        let named = |error| ListenError {
-            address: address.to_string(),
-            error,
-        };
+        let named = |error| ListenError { address: address.to_string(), error };
         let listener = MioListener::new(open).map_err(named)?;
-        self.selector
-            .register(&listener.kind, key(token), Interest::Read)
-            .map_err(named)?;
+        self.selector.register(&listener.kind, key(token), Interest::Read).map_err(named)?;
         Ok((listener, address))
     }
 
@@ -156,10 +142,7 @@ impl Driver for MioDriver {
     fn bind(&mut self, bind: Bind, token: Token) -> Result<(MioSocket, Address), ListenError> {
         let open = bind.open()?;
         let address = open.address.clone();
-        let named = |error| ListenError {
-            address: address.to_string(),
-            error,
-        };
+        let named = |error| ListenError { address: address.to_string(), error };
         let socket = MioSocket::new(open).map_err(named)?;
         self.watch(&socket, token).map_err(named)?;
         Ok((socket, address))
@@ -174,8 +157,7 @@ impl Driver for MioDriver {
     }
 
     fn watch_signals(&mut self, signals: &[Signal]) -> io::Result<()> {
-        self.signals
-            .watch(self.selector.registry(), SIGNALS, signals)
+        self.signals.watch(self.selector.registry(), SIGNALS, signals)
     }
 
     fn signal(&mut self) -> Option<Signal> {
@@ -208,11 +190,7 @@ enum ListenerKind {
 
 impl MioListener {
     fn new(open: Arc<OpenSocket>) -> io::Result<Self> {
-        let OpenSocket {
-            socket,
-            address,
-            file,
-        } = OpenSocket::into_own(open)?;
+        let OpenSocket { socket, address, file } = OpenSocket::into_own(open)?;
         let socket = OwnedFd::from(socket);
         let kind = match address {
             Address::Ip(_) => ListenerKind::Tcp(TcpListener::from_std(socket.into())),
@@ -237,6 +215,13 @@ pub enum MioStream {
     Tcp(TcpStream),
     #[doc(hidden)]
     Unix(UnixStream),
+}
+
+impl From<std::net::TcpStream> for MioStream {
+    /// A connected stream, which must be non-blocking.
+    fn from(stream: std::net::TcpStream) -> Self {
+        Self::Tcp(TcpStream::from_std(stream))
+    }
 }
 
 impl Stream for MioStream {
@@ -325,11 +310,7 @@ enum SocketKind {
 
 impl MioSocket {
     fn new(open: Arc<OpenSocket>) -> io::Result<Self> {
-        let OpenSocket {
-            socket,
-            address,
-            file,
-        } = OpenSocket::into_own(open)?;
+        let OpenSocket { socket, address, file } = OpenSocket::into_own(open)?;
         let socket = OwnedFd::from(socket);
         let kind = match address {
             Address::Ip(_) => SocketKind::Udp(mio::net::UdpSocket::from_std(socket.into())),

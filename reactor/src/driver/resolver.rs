@@ -35,11 +35,7 @@ type Answer = (Token, io::Result<Vec<SocketAddr>>);
 
 impl Resolver {
     pub(super) fn new(waker: Waker) -> Self {
-        Self {
-            waker,
-            thread: None,
-            asked: 0,
-        }
+        Self { waker, thread: None, asked: 0 }
     }
 
     pub(super) fn ask(&mut self, host: &str, port: u16, token: Token) -> io::Result<()> {
@@ -47,11 +43,7 @@ impl Resolver {
             Some(thread) => thread,
             None => self.thread.insert(Thread::spawn(self.waker.clone())?),
         };
-        let question = Question {
-            host: host.to_owned(),
-            port,
-            token,
-        };
+        let question = Question { host: host.to_owned(), port, token };
         match thread.questions.try_send(question) {
             Ok(()) => {
                 self.asked += 1;
@@ -85,9 +77,7 @@ impl Thread {
 
 fn answer_all(questions: &Receiver<Question>, answers: &Sender<Answer>, waker: &Waker) {
     for Question { host, port, token } in questions {
-        let found = (host.as_str(), port)
-            .to_socket_addrs()
-            .map(Iterator::collect);
+        let found = (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
         // getaddrinfo's failures have no kind of their own; that the name is not known is the one
         // that a user can do something about.
         let found = match found {

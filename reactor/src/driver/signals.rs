@@ -64,11 +64,7 @@ impl SignalSource {
         if !self.arrived {
             return None;
         }
-        let next = self
-            .signals
-            .as_mut()?
-            .pending()
-            .find_map(Signal::from_number);
+        let next = self.signals.as_mut()?.pending().find_map(Signal::from_number);
         self.arrived = next.is_some();
         next
     }

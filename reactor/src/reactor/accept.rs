@@ -76,10 +76,7 @@ impl<D: Driver> Reactor<D> {
                     // The first event may be lost to a driver that watched before it listened.
                     acceptor.note(ListenerId(id), &mut self.ready_acceptors);
                 }
-                Ok(Opened {
-                    id: ListenerId(id),
-                    address,
-                })
+                Ok(Opened { id: ListenerId(id), address })
             }
             Err(error) => {
                 self.acceptors.remove(id);
@@ -121,14 +118,8 @@ impl<D: Driver> Reactor<D> {
             Stop::NoRoom(why) => {
                 acceptor.paused = true;
                 let timers = &mut self.core.table.timers;
-                timers.arm(
-                    &mut acceptor.armed,
-                    after(now, RETRY),
-                    id.0.token(Kind::Listener),
-                );
-                let again = acceptor
-                    .complained
-                    .map_or(0, |at| after(at, COMPLAINT_INTERVAL));
+                timers.arm(&mut acceptor.armed, after(now, RETRY), id.0.token(Kind::Listener));
+                let again = acceptor.complained.map_or(0, |at| after(at, COMPLAINT_INTERVAL));
                 if now >= again {
                     log::warn!("accepting pauses, clients wait in the backlog: {why}");
                     acceptor.complained = Some(now);
@@ -147,10 +138,9 @@ impl<D: Driver> Reactor<D> {
                 return Stop::Empty;
             };
             let service = usize::from(acceptor.service);
-            let (Some(admission), Some(limits)) = (
-                self.admissions.get(service),
-                self.core.table.limits.get(service),
-            ) else {
+            let (Some(admission), Some(limits)) =
+                (self.admissions.get(service), self.core.table.limits.get(service))
+            else {
                 return Stop::Empty;
             };
             if !admission.take_place(limits) {
@@ -180,19 +170,15 @@ impl<D: Driver> Reactor<D> {
         };
         let service = acceptor.service;
         let index = usize::from(service);
-        let (Some(admission), Some(limits)) = (
-            self.admissions.get(index),
-            self.core.table.limits.get(index).cloned(),
-        ) else {
+        let (Some(admission), Some(limits)) =
+            (self.admissions.get(index), self.core.table.limits.get(index).cloned())
+        else {
             return;
         };
         let (ip, limits) = (peer.ip(), &*limits);
         if !admission.take_address(ip, limits) {
             admission.leave_place();
-            log::debug!(
-                "{peer} is refused: its address has {} connections",
-                limits.max_per_ip
-            );
+            log::debug!("{peer} is refused: its address has {} connections", limits.max_per_ip);
             self.core.table.counters.refused().increment();
             return;
         }
@@ -211,9 +197,7 @@ impl<D: Driver> Reactor<D> {
     }
 
     fn watch_and_open(&mut self, id: ConnId, service: ServiceIndex, mut stream: D::Stream) {
-        let watched = self
-            .driver
-            .register(&mut stream, id.0.token(Kind::Connection));
+        let watched = self.driver.register(&mut stream, id.0.token(Kind::Connection));
         self.links.insert(id, Link::new(Transport::Plain(stream)));
         match watched {
             Ok(()) => {
@@ -228,11 +212,7 @@ impl<D: Driver> Reactor<D> {
 
     /// Somebody has left: who was turned away for want of room may come.
     pub(super) fn retry_paused_acceptors(&mut self) {
-        for (id, acceptor) in self
-            .acceptors
-            .iter_mut()
-            .filter(|(_, acceptor)| acceptor.paused)
-        {
+        for (id, acceptor) in self.acceptors.iter_mut().filter(|(_, acceptor)| acceptor.paused) {
             acceptor.note(ListenerId(id), &mut self.ready_acceptors);
         }
     }
@@ -255,8 +235,5 @@ fn concerns_one_client(error: &io::Error) -> bool {
                 | libc::EOPNOTSUPP
                 | libc::ENETUNREACH
         )
-    ) || matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted
-    )
+    ) || matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted)
 }

@@ -49,8 +49,7 @@ impl<D: Driver> Reactor<D> {
     fn begin_connect(&mut self, id: ConnId, connect: Connect) {
         let target = connect.target.clone();
         self.core.table.set_loop_deadline(id, connect.timeout);
-        self.attempts
-            .insert(id, Attempt::new(connect, self.core.table.now));
+        self.attempts.insert(id, Attempt::new(connect, self.core.table.now));
         if self.is_stopping() {
             return self.fail_connect(id, ConnectError::Cancelled);
         }
@@ -69,10 +68,8 @@ impl<D: Driver> Reactor<D> {
     }
 
     fn look_up(&mut self, id: ConnId, name: &str) {
-        let asked = Target::host_and_port(name).and_then(|(host, port)| {
-            self.driver
-                .resolve(host, port, id.0.token(Kind::Connection))
-        });
+        let asked = Target::host_and_port(name)
+            .and_then(|(host, port)| self.driver.resolve(host, port, id.0.token(Kind::Connection)));
         match asked {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::QuotaExceeded => {
@@ -87,10 +84,7 @@ impl<D: Driver> Reactor<D> {
             return false;
         };
         let service = usize::from(connection.service);
-        match (
-            self.admissions.get(service),
-            self.core.table.limits.get(service),
-        ) {
+        match (self.admissions.get(service), self.core.table.limits.get(service)) {
             (Some(admission), Some(limits)) if admission.take_place(limits) => {}
             _ => return false,
         }
@@ -119,9 +113,7 @@ impl<D: Driver> Reactor<D> {
             match self.driver.connect(&address, &attempt.connect, token) {
                 Ok(stream) => {
                     attempt.current = Some((stream, address));
-                    self.core
-                        .table
-                        .set_loop_deadline(id, Duration::from_nanos(share));
+                    self.core.table.set_loop_deadline(id, Duration::from_nanos(share));
                     // It may stand already, as Unix sockets do, and then there may be no edge to come.
                     self.ready_attempts.push(id);
                     return;
@@ -150,9 +142,7 @@ impl<D: Driver> Reactor<D> {
                 continue;
             };
             match found {
-                Ok(addresses) => attempt
-                    .addresses
-                    .extend(addresses.into_iter().map(Address::Ip)),
+                Ok(addresses) => attempt.addresses.extend(addresses.into_iter().map(Address::Ip)),
                 Err(error) => attempt.error = ConnectError::from(&error),
             }
             self.try_next(id);

@@ -6,14 +6,17 @@ use crate::host::Call;
 
 impl<D: Driver> Reactor<D> {
     pub(super) fn deliver(&mut self) {
-        self.announce_shutdown();
         // The answer comes before the look into the inboxes: who speaks after the look rings again.
-        if !self.alarm.answer() && !self.more_messages {
-            return;
+        if self.alarm.answer() || self.more_messages {
+            if self.alarm.take_stop() {
+                self.core.stop.get_or_insert(self.core.grace);
+            }
+            self.deliver_messages();
         }
-        if self.alarm.take_stop() {
-            self.core.stop.get_or_insert(self.core.grace);
-        }
+        self.announce_shutdown();
+    }
+
+    fn deliver_messages(&mut self) {
         self.more_messages = false;
         for service in self.hosts.indices() {
             let messages = Call::Messages(self.config.budgets.messages.max(1));

@@ -43,11 +43,7 @@ impl<D: Driver> Reactor<D> {
     fn armed_mut(&mut self, owner: Token) -> Option<&mut Nanos> {
         let id = owner.id(self.core.table.loop_number());
         match owner.kind()? {
-            Kind::Connection => self
-                .core
-                .table
-                .get_mut(ConnId(id))
-                .map(|owner| &mut owner.armed),
+            Kind::Connection => self.core.table.get_mut(ConnId(id)).map(|owner| &mut owner.armed),
             Kind::Timer => self.core.timers.get_mut(id).map(|owner| &mut owner.armed),
             Kind::Listener => self.acceptors.get_mut(id).map(|owner| &mut owner.armed),
             Kind::Socket => None,
@@ -62,20 +58,12 @@ impl<D: Driver> Reactor<D> {
         if timer.due > self.core.table.now {
             // It was moved to a later time.
             let due = timer.due;
-            self.core
-                .table
-                .timers
-                .arm(&mut timer.armed, due, id.0.token(Kind::Timer));
+            self.core.table.timers.arm(&mut timer.armed, due, id.0.token(Kind::Timer));
             return;
         }
         timer.due = NEVER;
         self.hosts.call(&mut self.core, service, Call::Timer(id));
-        if self
-            .core
-            .timers
-            .get_mut(id.0)
-            .is_some_and(|timer| timer.due == NEVER)
-        {
+        if self.core.timers.get_mut(id.0).is_some_and(|timer| timer.due == NEVER) {
             self.core.timers.remove(id.0);
         }
     }
@@ -89,10 +77,7 @@ impl<D: Driver> Reactor<D> {
             match connection.life {
                 Life::Connecting => self.attempt_expired(id),
                 Life::Open => self.expire_open(id),
-                Life::Closing => self
-                    .core
-                    .table
-                    .end(id, CloseReason::Deadline(Deadline::Drain)),
+                Life::Closing => self.core.table.end(id, CloseReason::Deadline(Deadline::Drain)),
                 Life::Lingering => {
                     let reason = connection.reason.clone();
                     self.core.table.end(id, reason);
@@ -116,7 +101,6 @@ impl<D: Driver> Reactor<D> {
             connection.last_activity = now;
             Deadline::Idle
         };
-        self.hosts
-            .call(&mut self.core, service, Call::Deadline(id, which));
+        self.hosts.call(&mut self.core, service, Call::Deadline(id, which));
     }
 }

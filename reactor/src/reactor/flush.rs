@@ -71,10 +71,7 @@ impl<D: Driver> Reactor<D> {
             connection.last_activity = now;
         }
         if queue.is_empty() {
-            self.core
-                .table
-                .spares
-                .keep_queue(queue, self.core.table.block_size);
+            self.core.table.spares.keep_queue(queue, self.core.table.block_size);
         } else {
             connection.queue = Some(queue);
         }
@@ -102,18 +99,11 @@ impl<D: Driver> Reactor<D> {
         let Some(connection) = self.core.table.get(id) else {
             return;
         };
-        let low = self
-            .core
-            .table
-            .limits(service)
-            .map_or(0, |limits| limits.queue_low);
+        let low = self.core.table.limits(service).map_or(0, |limits| limits.queue_low);
         if connection.full && queued <= low {
             self.core.table.drained(id);
-            let speaks = self
-                .core
-                .table
-                .get(id)
-                .is_some_and(|connection| connection.life == Life::Open);
+            let speaks =
+                self.core.table.get(id).is_some_and(|connection| connection.life == Life::Open);
             if speaks {
                 self.hosts.call(&mut self.core, service, Call::Drained(id));
             }
@@ -131,6 +121,11 @@ impl<D: Driver> Reactor<D> {
                     connection.write_ended = true;
                 }
                 true
+            }
+            // Nobody is there to finish to: a reset has come in the meantime.
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+                self.fail(id, io::ErrorKind::ConnectionReset);
+                false
             }
             Err(error) => {
                 self.fail(id, error.kind());

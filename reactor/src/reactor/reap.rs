@@ -38,13 +38,11 @@ impl<D: Driver> Reactor<D> {
         }
         let attempt = self.attempts.remove(&id);
         if opened {
-            self.hosts
-                .call(&mut self.core, service, Call::Close(id, &reason));
+            self.hosts.call(&mut self.core, service, Call::Close(id, &reason));
         } else {
             let error = attempt.map_or(ConnectError::Cancelled, Attempt::into_error);
             self.core.table.counters.connect_failures().increment();
-            self.hosts
-                .call(&mut self.core, service, Call::ConnectFailed(id, error));
+            self.hosts.call(&mut self.core, service, Call::ConnectFailed(id, error));
         }
         self.release(id);
     }
@@ -59,10 +57,9 @@ impl<D: Driver> Reactor<D> {
         }
         self.core.table.counters.open().subtract(1);
         let service = usize::from(connection.service);
-        if let (Some(admission), Some(limits)) = (
-            self.admissions.get(service),
-            self.core.table.limits.get(service),
-        ) {
+        if let (Some(admission), Some(limits)) =
+            (self.admissions.get(service), self.core.table.limits.get(service))
+        {
             admission.leave_place();
             if matches!(connection.origin, Origin::Accepted(_)) {
                 admission.leave_address(connection.peer.ip(), limits);
@@ -71,20 +68,17 @@ impl<D: Driver> Reactor<D> {
     }
 
     fn tidy_timers(&mut self) {
-        let Self {
-            core, acceptors, ..
-        } = self;
+        let Self { core, acceptors, .. } = self;
         let loop_number = core.table.loop_number();
         let mut timers = std::mem::take(&mut core.table.timers);
         timers.tidy(|owner| match owner.kind() {
             Some(Kind::Connection) => core.table.armed(owner),
-            Some(Kind::Timer) => core
-                .timers
-                .get(owner.id(loop_number))
-                .map_or(NEVER, |owner| owner.armed),
-            Some(Kind::Listener) => acceptors
-                .get(owner.id(loop_number))
-                .map_or(NEVER, |owner| owner.armed),
+            Some(Kind::Timer) => {
+                core.timers.get(owner.id(loop_number)).map_or(NEVER, |owner| owner.armed)
+            }
+            Some(Kind::Listener) => {
+                acceptors.get(owner.id(loop_number)).map_or(NEVER, |owner| owner.armed)
+            }
             Some(Kind::Socket) | None => NEVER,
         });
         core.table.timers = timers;

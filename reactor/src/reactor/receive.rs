@@ -74,20 +74,11 @@ impl<D: Driver> Reactor<D> {
             return Read::Done;
         }
         // Who answers byte for byte never queues more than the high mark.
-        let high = self
-            .core
-            .table
-            .limits(connection.service)
-            .map_or(0, |limits| limits.queue_high);
-        let limit = if hears {
-            high.saturating_sub(connection.queued()).max(1)
-        } else {
-            budget
-        };
+        let high = self.core.table.limits(connection.service).map_or(0, |limits| limits.queue_high);
+        let limit = if hears { high.saturating_sub(connection.queued()).max(1) } else { budget };
         if self.block.capacity() == 0 {
             let block_size = self.core.table.block_size;
-            self.block
-                .refill(self.core.table.spares.block(), block_size);
+            self.block.refill(self.core.table.spares.block(), block_size);
         }
         self.block.clear();
         let room = self.block.room(limit.min(budget));
@@ -131,9 +122,7 @@ impl<D: Driver> Reactor<D> {
 
     /// Lends the handler what the connection has left and what is in the loop's block.
     fn offer(&mut self, id: ConnId) {
-        let Self {
-            core, hosts, block, ..
-        } = self;
+        let Self { core, hosts, block, .. } = self;
         let Some(connection) = core.table.get_mut(id) else {
             return;
         };
@@ -155,9 +144,7 @@ impl<D: Driver> Reactor<D> {
 
     /// The peer has finished.
     fn ended(&mut self, id: ConnId) {
-        let Self {
-            core, hosts, block, ..
-        } = self;
+        let Self { core, hosts, block, .. } = self;
         let Some(connection) = core.table.get_mut(id) else {
             return;
         };
@@ -219,10 +206,7 @@ fn keep(core: &mut Core, id: ConnId, mut rest: Box<ReadBuffer>) {
     }
     let (len, service, waits) = (rest.len(), connection.service, connection.hears());
     connection.rest = Some(rest);
-    let max = core
-        .table
-        .limits(service)
-        .map_or(0, |limits| limits.input_max);
+    let max = core.table.limits(service).map_or(0, |limits| limits.input_max);
     if waits && max != 0 && len > max {
         core.table.close(id, CloseReason::InputTooLarge);
     }
@@ -261,21 +245,12 @@ impl<D: Driver> Reactor<D> {
         service: ServiceIndex,
         bind: Bind,
     ) -> Result<Opened<SocketId>, ListenError> {
-        let outbox = Outbox {
-            service,
-            queue: Default::default(),
-            bytes: 0,
-        };
+        let outbox = Outbox { service, queue: Default::default(), bytes: 0 };
         let id = self.core.outboxes.insert(outbox).unwrap_or(Id::nobody());
         match self.driver.bind(bind, id.token(Kind::Socket)) {
             Ok((socket, address)) => {
                 let id = SocketId(id);
-                let link = DatagramLink {
-                    socket,
-                    service,
-                    listed: true,
-                    blocked: false,
-                };
+                let link = DatagramLink { socket, service, listed: true, blocked: false };
                 self.sockets.insert(id, link);
                 self.ready_sockets.push(id);
                 Ok(Opened { id, address })
@@ -288,14 +263,7 @@ impl<D: Driver> Reactor<D> {
     }
 
     fn receive_datagrams(&mut self, id: SocketId) {
-        let Self {
-            core,
-            hosts,
-            block,
-            sockets,
-            config,
-            ..
-        } = self;
+        let Self { core, hosts, block, sockets, config, .. } = self;
         let Some(link) = sockets.get_mut(&id) else {
             return;
         };
@@ -310,11 +278,7 @@ impl<D: Driver> Reactor<D> {
                     block.filled(count);
                     core.table.counters.datagrams_in().increment();
                     core.table.counters.bytes_in().add(count as u64);
-                    hosts.call(
-                        core,
-                        link.service,
-                        Call::Datagram(id, &from, block.as_slice()),
-                    );
+                    hosts.call(core, link.service, Call::Datagram(id, &from, block.as_slice()));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // An error is about a datagram of the past; the next call is about the next.

@@ -64,9 +64,9 @@ impl<D: Driver> Reactor<D> {
     /// Begins to stop. It takes turns, as everything does: go on until one is
     /// [`Turn::Stopped`](crate::Turn::Stopped), which brings the report.
     ///
-    /// 1. The listeners close; connects that do not stand are cancelled.
+    /// 1. The listeners close. What other threads have said before is delivered.
     /// 2. [`on_shutdown`](crate::Handler::on_shutdown) is the handlers' last chance to say something.
-    /// 3. Every connection [closes](crate::ConnContext::close), with
+    /// 3. Connects that do not stand are cancelled. Every connection [closes](crate::ConnContext::close), with
     ///    [`Shutdown`](CloseReason::Shutdown) as the reason: its queue drains, FIN, linger.
     /// 4. What is left after `grace` is cut off.
     ///
@@ -83,12 +83,7 @@ impl<D: Driver> Reactor<D> {
             }
             let dropped_before = self.core.table.bytes_dropped;
             let report = ShutdownReport::default();
-            self.phase = Phase::Asked(Stopping {
-                began: now,
-                deadline,
-                report,
-                dropped_before,
-            });
+            self.phase = Phase::Asked(Stopping { began: now, deadline, report, dropped_before });
         }
     }
 
@@ -97,12 +92,14 @@ impl<D: Driver> Reactor<D> {
         !matches!(self.phase, Phase::Running)
     }
 
-    /// Tells the handlers, once.
+    /// Tells the handlers, once: after all that other threads had said before.
     pub(super) fn announce_shutdown(&mut self) {
         if let Some(grace) = self.core.stop.take() {
             self.shutdown(grace);
         }
-        if let Phase::Asked(stopping) = &self.phase {
+        if let Phase::Asked(stopping) = &self.phase
+            && (!self.more_messages || self.core.table.now >= stopping.deadline)
+        {
             self.phase = Phase::Announced(stopping.clone());
             for service in self.hosts.indices() {
                 self.hosts.call(&mut self.core, service, Call::Shutdown);
@@ -147,22 +144,13 @@ impl<D: Driver> Reactor<D> {
     }
 
     fn is_drained(&self) -> bool {
-        self.core.table.len() == 0
-            && self
-                .core
-                .outboxes
-                .iter()
-                .all(|(_, outbox)| outbox.bytes == 0)
+        self.core.table.len() == 0 && self.core.outboxes.iter().all(|(_, outbox)| outbox.bytes == 0)
     }
 
     /// Patience is over: all that is left ends; the next turn reaps it.
     fn force(&mut self) {
         for id in self.core.table.ids() {
-            let lingers = self
-                .core
-                .table
-                .get(id)
-                .is_some_and(|c| c.life == Life::Lingering);
+            let lingers = self.core.table.get(id).is_some_and(|c| c.life == Life::Lingering);
             self.core.table.end(id, CloseReason::Shutdown);
             if let Some(connection) = self.core.table.get_mut(id) {
                 connection.reset = !lingers;

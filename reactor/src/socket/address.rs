@@ -98,15 +98,13 @@ impl Target {
             Self::Ip(address) => Ok(*address),
             Self::Name(name) => {
                 let not_found = || io::Error::new(io::ErrorKind::NotFound, "name not found");
-                let mut found = Self::host_and_port(name)?
-                    .to_socket_addrs()
-                    .map_err(|_| not_found())?;
+                let mut found =
+                    Self::host_and_port(name)?.to_socket_addrs().map_err(|_| not_found())?;
                 found.next().ok_or_else(not_found)
             }
-            Self::Unix(_) => Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "a path is no IP address",
-            )),
+            Self::Unix(_) => {
+                Err(io::Error::new(io::ErrorKind::InvalidInput, "a path is no IP address"))
+            }
         }
     }
 }
@@ -170,27 +168,13 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_told_by_its_name() {
-        for text in [
-            "",
-            "localhost",
-            ":80",
-            "::1:80",
-            "a:b",
-            "a:70000",
-            "a/b:1",
-            "[::1]",
-            "[x]:1",
-        ] {
-            let Target::Name(name) = Target::from(text) else {
-                panic!("{text} was taken")
-            };
+        for text in ["", "localhost", ":80", "::1:80", "a:b", "a:70000", "a/b:1", "[::1]", "[x]:1"]
+        {
+            let Target::Name(name) = Target::from(text) else { panic!("{text} was taken") };
             let error = Target::host_and_port(&name).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
             assert!(error.to_string().contains(&format!("'{text}'")), "{error}");
         }
-        assert_eq!(
-            Target::host_and_port("example.test:80").unwrap(),
-            ("example.test", 80)
-        );
+        assert_eq!(Target::host_and_port("example.test:80").unwrap(), ("example.test", 80));
     }
 }

@@ -106,8 +106,7 @@ macro_rules! place_methods {
         /// The address and what the system said. No loops at all is `InvalidInput`.
         pub fn open_for(self, loops: usize) -> Result<Vec<Self>, ListenError> {
             let address = self.place.target.to_string();
-            self.try_open_for(loops)
-                .map_err(|error| ListenError { address, error })
+            self.try_open_for(loops).map_err(|error| ListenError { address, error })
         }
 
         /// The socket itself, opened if it is not.
@@ -125,10 +124,7 @@ macro_rules! place_methods {
 
         fn try_open_for(self, loops: usize) -> io::Result<Vec<Self>> {
             if loops == 0 {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidInput,
-                    "no loop to listen on",
-                ));
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, "no loop to listen on"));
             }
             let shared = loops > 1 && !matches!(self.place.target, Target::Unix(_));
             let first = self.try_open(shared, None)?;
@@ -173,14 +169,11 @@ impl Listen {
     stream_option_methods!();
 
     fn try_open(&self, shared: bool, first: Option<&OpenSocket>) -> io::Result<OpenSocket> {
-        let open = self
-            .place
-            .bind(Type::STREAM, shared, first, |socket, target| match target {
-                Target::Unix(_) => self.options.apply_buffers(socket),
-                _ => self.options.apply_tcp(socket),
-            })?;
-        open.socket
-            .listen(i32::try_from(self.backlog).unwrap_or(i32::MAX))?;
+        let open = self.place.bind(Type::STREAM, shared, first, |socket, target| match target {
+            Target::Unix(_) => self.options.apply_buffers(socket),
+            _ => self.options.apply_tcp(socket),
+        })?;
+        open.socket.listen(i32::try_from(self.backlog).unwrap_or(i32::MAX))?;
         Ok(open)
     }
 }
@@ -194,10 +187,7 @@ impl<T: Into<Target>> From<T> for Listen {
 impl Bind {
     /// At `HOST:PORT` or `unix:PATH`.
     pub fn at(target: impl Into<Target>) -> Self {
-        Self {
-            place: Place::new(target.into(), false),
-            options: StreamOptions::default(),
-        }
+        Self { place: Place::new(target.into(), false), options: StreamOptions::default() }
     }
 
     /// Bytes of the kernel's send buffer (`SO_SNDBUF`, which Linux doubles).
@@ -215,9 +205,7 @@ impl Bind {
     place_methods!();
 
     fn try_open(&self, shared: bool, first: Option<&OpenSocket>) -> io::Result<OpenSocket> {
-        self.place.bind(Type::DGRAM, shared, first, |socket, _| {
-            self.options.apply_buffers(socket)
-        })
+        self.place.bind(Type::DGRAM, shared, first, |socket, _| self.options.apply_buffers(socket))
     }
 }
 
@@ -253,17 +241,10 @@ impl Place {
             set_options(SockRef::from(&socket), &self.target)?;
             let file = SocketFile::bind(&socket, path, self.unix_mode)?;
             let address = Address::Unix(Some(path.as_path().into()));
-            return Ok(OpenSocket {
-                socket,
-                address,
-                file: Some(Arc::new(file)),
-            });
+            return Ok(OpenSocket { socket, address, file: Some(Arc::new(file)) });
         }
         let wanted = match first {
-            Some(OpenSocket {
-                address: Address::Ip(address),
-                ..
-            }) => *address,
+            Some(OpenSocket { address: Address::Ip(address), .. }) => *address,
             _ => self.target.resolve_now()?,
         };
         let socket = Socket::new(Domain::for_address(wanted), kind, None)?;
@@ -280,11 +261,7 @@ impl Place {
             socket.set_reuse_port(true)?;
         }
         let bound = socket.local_addr()?.as_socket().unwrap_or(wanted);
-        Ok(OpenSocket {
-            socket,
-            address: Address::Ip(bound),
-            file: None,
-        })
+        Ok(OpenSocket { socket, address: Address::Ip(bound), file: None })
     }
 }
 
@@ -313,20 +290,12 @@ mod tests {
     fn sockets_for_several_loops_share_a_port_that_nobody_else_can_have() {
         let all = Listen::at("127.0.0.1:0").open_for(3).unwrap();
         let address = all[0].address().unwrap().socket_address().unwrap();
-        assert!(
-            all.iter()
-                .all(|listen| listen.address() == all[0].address())
-        );
-        for stranger in [
-            Listen::at(address).open_for(1),
-            Listen::at(address).open_for(2),
-        ] {
+        assert!(all.iter().all(|listen| listen.address() == all[0].address()));
+        for stranger in [Listen::at(address).open_for(1), Listen::at(address).open_for(2)] {
             let text = stranger.unwrap_err().to_string();
             assert_eq!(text, format!("cannot listen on {address}: address in use"));
         }
-        let _clients: Vec<_> = (0..30)
-            .map(|_| TcpStream::connect(address).unwrap())
-            .collect();
+        let _clients: Vec<_> = (0..30).map(|_| TcpStream::connect(address).unwrap()).collect();
         let accepted = |listen: &Listen| {
             let open = listen.place.open.as_ref().unwrap();
             std::iter::from_fn(|| open.socket.accept().ok()).count()
@@ -346,22 +315,10 @@ mod tests {
         let _client = TcpStream::connect(open.address.socket_address().unwrap()).unwrap();
         let (accepted, _) = open.socket.accept().unwrap();
         assert!(accepted.tcp_nodelay().unwrap() && accepted.keepalive().unwrap());
-        assert_eq!(
-            accepted.tcp_keepalive_time().unwrap(),
-            KeepAlive::default().idle
-        );
-        assert_eq!(
-            accepted.tcp_keepalive_interval().unwrap(),
-            KeepAlive::default().interval
-        );
-        assert_eq!(
-            accepted.tcp_keepalive_retries().unwrap(),
-            KeepAlive::default().probes
-        );
-        assert_eq!(
-            accepted.tcp_user_timeout().unwrap(),
-            Some(Duration::from_secs(9))
-        );
+        assert_eq!(accepted.tcp_keepalive_time().unwrap(), KeepAlive::default().idle);
+        assert_eq!(accepted.tcp_keepalive_interval().unwrap(), KeepAlive::default().interval);
+        assert_eq!(accepted.tcp_keepalive_retries().unwrap(), KeepAlive::default().probes);
+        assert_eq!(accepted.tcp_user_timeout().unwrap(), Some(Duration::from_secs(9)));
         assert_eq!(accepted.recv_buffer_size().unwrap(), 200_000);
     }
 
@@ -386,31 +343,20 @@ mod tests {
         assert!(path.exists(), "std leaves the file: it is stale now");
 
         let open = Listen::at(target.clone()).open().unwrap();
-        assert_eq!(
-            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o660
-        );
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
         for error in [
             Listen::at(target.clone()).open().unwrap_err(),
             Bind::at(target.clone()).open().unwrap_err(),
         ] {
             assert_eq!(error.io_error().kind(), io::ErrorKind::AddrInUse);
-            assert!(
-                error.to_string().ends_with("/socket: address in use"),
-                "{error}"
-            );
+            assert!(error.to_string().ends_with("/socket: address in use"), "{error}");
         }
         drop(open);
         assert!(!path.exists());
 
         std::fs::write(&path, "mine").unwrap();
         let error = Listen::at(target.clone()).open().unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .ends_with("the file exists and is not a socket"),
-            "{error}"
-        );
+        assert!(error.to_string().ends_with("the file exists and is not a socket"), "{error}");
         assert_eq!(std::fs::read(&path).unwrap(), b"mine");
         std::fs::remove_file(&path).unwrap();
 
@@ -425,9 +371,7 @@ mod tests {
 
     #[test]
     fn a_missing_directory_is_told() {
-        let error = Listen::at("unix:/nonexistent/directory/socket")
-            .open()
-            .unwrap_err();
+        let error = Listen::at("unix:/nonexistent/directory/socket").open().unwrap_err();
         let text = "cannot listen on unix:/nonexistent/directory/socket: no such file or directory";
         assert_eq!(error.to_string(), text);
     }

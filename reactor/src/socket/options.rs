@@ -19,11 +19,7 @@ pub struct KeepAlive {
 impl Default for KeepAlive {
     /// 60 s, then 5 probes 10 s apart: a vanished peer is noticed in less than two minutes.
     fn default() -> Self {
-        Self {
-            idle: Duration::from_secs(60),
-            interval: Duration::from_secs(10),
-            probes: 5,
-        }
+        Self { idle: Duration::from_secs(60), interval: Duration::from_secs(10), probes: 5 }
     }
 }
 
@@ -54,16 +50,9 @@ impl StreamOptions {
     /// BSDs copy them), so they cost nothing per connection.
     pub(crate) fn apply_tcp(&self, socket: SockRef<'_>) -> io::Result<()> {
         socket.set_tcp_nodelay(self.no_delay)?;
-        if let Some(KeepAlive {
-            idle,
-            interval,
-            probes,
-        }) = self.keep_alive
-        {
-            let keep_alive = TcpKeepalive::new()
-                .with_time(idle)
-                .with_interval(interval)
-                .with_retries(probes);
+        if let Some(KeepAlive { idle, interval, probes }) = self.keep_alive {
+            let keep_alive =
+                TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(probes);
             socket.set_tcp_keepalive(&keep_alive)?;
         }
         #[cfg(target_os = "linux")]

@@ -24,11 +24,7 @@ impl SocketFile {
         remove_stale(path, socket.r#type()?)?;
         socket.bind(&SockAddr::unix(path)?)?;
         let metadata = fs::symlink_metadata(path)?;
-        let file = Self {
-            path: path.to_owned(),
-            device: metadata.dev(),
-            inode: metadata.ino(),
-        };
+        let file = Self { path: path.to_owned(), device: metadata.dev(), inode: metadata.ino() };
         fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
         Ok(file)
     }

@@ -174,10 +174,7 @@ pub(crate) fn serve(
 }
 
 pub(crate) fn propagating() -> Config {
-    Config {
-        panics: Panics::Propagate,
-        ..Config::default()
-    }
+    Config { panics: Panics::Propagate, ..Config::default() }
 }
 
 /// Turns until something is so.
@@ -195,7 +192,5 @@ pub(crate) fn turn_until<D: Driver, H: Handler>(
 
 /// Bytes that show where they belong.
 pub(crate) fn pattern(len: usize) -> Vec<u8> {
-    (0..len)
-        .map(|index| (index * 31 + index / 251) as u8)
-        .collect()
+    (0..len).map(|index| (index * 31 + index / 251) as u8).collect()
 }
