@@ -499,3 +499,14 @@ impl Table {
         (table, queues, rests)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Twice what it is now would still be within what the whole of an idle connection may cost.
+    #[test]
+    fn promise_10_a_connection_is_small() {
+        assert!(size_of::<Connection>() <= 120, "{} bytes", size_of::<Connection>());
+    }
+}

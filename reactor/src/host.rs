@@ -127,6 +127,26 @@ impl<H: Handler> HostOf<H> {
         &self.inbox
     }
 
+    /// A callback about no connection.
+    fn call_service(&mut self, call: Call<'_>, cx: &mut Context<'_>) {
+        let Self { handler, .. } = self;
+        match call {
+            Call::ConnectFailed(id, error) => handler.on_connect_failed(id, error, cx),
+            Call::InboxDrained => handler.on_inbox_drained(cx),
+            Call::Datagram(socket, from, bytes) => handler.on_datagram(socket, from, bytes, cx),
+            Call::Timer(timer) => handler.on_timer(timer, cx),
+            Call::TurnEnd => handler.on_turn_end(cx),
+            Call::Shutdown => handler.on_shutdown(cx),
+            Call::Open(_)
+            | Call::Data(..)
+            | Call::Eof(..)
+            | Call::Drained(_)
+            | Call::Deadline(..)
+            | Call::Close(..)
+            | Call::Messages(_) => {} // they are about connections, or many at once
+        }
+    }
+
     fn receive_messages(&mut self, count: usize, core: &mut Core) -> bool {
         let more = self.inbox.take(count.saturating_sub(self.messages.len()), &mut self.messages);
         while let Some(message) = self.messages.pop_front() {
@@ -137,55 +157,60 @@ impl<H: Handler> HostOf<H> {
     }
 }
 
+impl<H: Handler> HostOf<H> {
+    /// A callback about one connection; `cause` is the reason if it closes the connection.
+    fn at(
+        &mut self,
+        id: ConnId,
+        cause: CloseReason,
+        core: &mut Core,
+        callback: impl FnOnce(&mut H, &mut H::Session, &mut ConnContext<'_>),
+    ) {
+        if let Some(session) = self.sessions.get_mut(id) {
+            let mut cx = ConnContext::new(core, self.index, id, cause);
+            callback(&mut self.handler, session, &mut cx);
+        }
+    }
+}
+
 impl<H: Handler> Host for HostOf<H> {
     fn call(&mut self, call: Call<'_>, core: &mut Core) -> bool {
-        let index = self.index;
-        let at = |core, id| ConnContext::new(core, index, id, CloseReason::Asked);
-        let Self { handler, sessions, .. } = self;
+        use CloseReason::Asked;
         match call {
             Call::Data(id, input) => {
-                if let Some(session) = sessions.get_mut(id) {
-                    handler.on_data(session, input, &mut at(core, id));
-                }
-            }
-            Call::Open(id) => {
-                let session = handler.on_open(&mut at(core, id));
-                sessions.insert(id, session);
+                self.at(id, Asked, core, |handler, session, cx| {
+                    handler.on_data(session, input, cx);
+                });
             }
             Call::Eof(id, input) => {
-                if let Some(session) = sessions.get_mut(id) {
-                    let mut cx = ConnContext::new(core, index, id, CloseReason::Eof);
-                    handler.on_eof(session, input, &mut cx);
-                }
+                let eof = CloseReason::Eof;
+                self.at(id, eof, core, |handler, session, cx| {
+                    handler.on_eof(session, input, cx);
+                });
             }
             Call::Drained(id) => {
-                if let Some(session) = sessions.get_mut(id) {
-                    handler.on_drained(session, &mut at(core, id));
-                }
+                self.at(id, Asked, core, |handler, session, cx| {
+                    handler.on_drained(session, cx);
+                });
             }
             Call::Deadline(id, which) => {
-                if let Some(session) = sessions.get_mut(id) {
-                    let cause = CloseReason::Deadline(which);
-                    let mut cx = ConnContext::new(core, index, id, cause);
-                    handler.on_deadline(session, which, &mut cx);
-                }
+                self.at(id, CloseReason::Deadline(which), core, |handler, session, cx| {
+                    handler.on_deadline(session, which, cx);
+                });
+            }
+            Call::Open(id) => {
+                let mut cx = ConnContext::new(core, self.index, id, Asked);
+                let session = self.handler.on_open(&mut cx);
+                self.sessions.insert(id, session);
             }
             Call::Close(id, reason) => {
-                if let Some(session) = sessions.remove(id) {
-                    handler.on_close(session, reason, &mut at(core, id));
+                if let Some(session) = self.sessions.remove(id) {
+                    let mut cx = ConnContext::new(core, self.index, id, Asked);
+                    self.handler.on_close(session, reason, &mut cx);
                 }
             }
-            Call::ConnectFailed(id, error) => {
-                handler.on_connect_failed(id, error, &mut Context::new(core, index));
-            }
             Call::Messages(count) => return self.receive_messages(count, core),
-            Call::InboxDrained => handler.on_inbox_drained(&mut Context::new(core, index)),
-            Call::Datagram(socket, from, datagram) => {
-                handler.on_datagram(socket, from, datagram, &mut Context::new(core, index));
-            }
-            Call::Timer(timer) => handler.on_timer(timer, &mut Context::new(core, index)),
-            Call::TurnEnd => handler.on_turn_end(&mut Context::new(core, index)),
-            Call::Shutdown => handler.on_shutdown(&mut Context::new(core, index)),
+            call => self.call_service(call, &mut Context::new(core, self.index)),
         }
         false
     }
