@@ -155,9 +155,7 @@ impl<H: Handler> HostOf<H> {
         }
         more
     }
-}
 
-impl<H: Handler> HostOf<H> {
     /// A callback about one connection; `cause` is the reason if it closes the connection.
     fn at(
         &mut self,

@@ -1,5 +1,14 @@
 //! Outgoing connections: each wish ends in exactly one of `on_open` and `on_connect_failed`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::field_reassign_with_default,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test panics where something is not as it should be"
+)]
+
 mod support;
 
 use std::io::{ErrorKind, Read, Write};

@@ -1,5 +1,14 @@
 //! The loop on a driver that is no poll at all: a hundred lines of world prove the seam.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::field_reassign_with_default,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test panics where something is not as it should be"
+)]
+
 mod support;
 
 use std::collections::VecDeque;

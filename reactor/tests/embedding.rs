@@ -1,5 +1,14 @@
 //! Promise 8: a program that owns its loop; signals, pools, and many reactors in one process.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::field_reassign_with_default,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test panics where something is not as it should be"
+)]
+
 mod support;
 
 use std::collections::HashSet;

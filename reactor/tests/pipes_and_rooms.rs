@@ -1,5 +1,14 @@
 //! `Pipes`: a plain forwarder, on real sockets and on a stage. `Broadcast`: its properties.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::field_reassign_with_default,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test panics where something is not as it should be"
+)]
+
 mod support;
 
 use std::collections::HashMap;

@@ -1,5 +1,14 @@
 //! The ten promises of the loop, on real sockets.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::field_reassign_with_default,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test panics where something is not as it should be"
+)]
+
 mod support;
 
 use std::cell::{Cell, RefCell};

@@ -1,5 +1,14 @@
 //! Messages, datagrams, pauses and marks, on a stage.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::field_reassign_with_default,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test panics where something is not as it should be"
+)]
+
 mod support;
 
 use std::time::Duration;

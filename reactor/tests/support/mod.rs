@@ -31,6 +31,7 @@ pub(crate) enum Heard {
 
 type OnConnection = Box<dyn FnMut(&mut ConnContext<'_>)>;
 type OnInput = Box<dyn FnMut(&mut ReadBuffer, &mut ConnContext<'_>)>;
+type OnTimer = Box<dyn FnMut(TimerId, &mut Context<'_>)>;
 type OnService = Box<dyn FnMut(&mut Context<'_>)>;
 
 /// Records everything, and does what it is told.
@@ -44,7 +45,7 @@ pub(crate) struct Probe {
     pub(crate) close: OnConnection,
     pub(crate) connect_failed: OnService,
     pub(crate) message: OnService,
-    pub(crate) timer: Box<dyn FnMut(TimerId, &mut Context<'_>)>,
+    pub(crate) timer: OnTimer,
     pub(crate) turn_end: OnService,
     pub(crate) shutdown: OnService,
 }
