@@ -1,0 +1,1 @@
+//! Measures the servers beside their peers, in one run.
