@@ -86,7 +86,8 @@ impl Broadcast {
         Self::default()
     }
 
-    /// Lets one in; it hears what is said from now on. Whether it was out.
+    /// Lets one in; it hears what is said from now on. Whether it was out. A room has members of one loop;
+    /// see [`ConnMap`].
     pub fn join(&mut self, id: ConnId) -> bool {
         if self.members.contains(id) {
             return false;
@@ -158,9 +159,7 @@ impl Broadcast {
 
     /// Sends one member what it has not heard of this turn yet.
     fn catch_up(&mut self, id: ConnId, cx: &mut Context<'_>) {
-        let Some(member) = self.members.get_mut(id) else {
-            return;
-        };
+        let Some(member) = self.members.get_mut(id) else { return };
         for range in heard_by(member, self.turn.len(), &self.spoken) {
             cx.send_to(id, self.turn.get(range).unwrap_or_default());
         }

@@ -21,6 +21,7 @@ pub struct Config {
     /// each other's ids want different ones; [`Pool`](crate::Pool) gives them. Default: 0.
     pub loop_number: u16,
     /// Bytes that one read may take: the size of the loop's one block. Default: 64 KiB; at least 1 KiB.
+    /// A datagram that is longer is cut.
     pub block_size: usize,
     /// What one turn does for one source.
     pub budgets: Budgets,

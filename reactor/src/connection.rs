@@ -157,12 +157,17 @@ impl Spares {
         }
     }
 
-    pub(crate) fn keep_queue(&mut self, mut queue: Box<WriteQueue>, block_size: usize) {
+    /// Takes the blocks that have left a queue.
+    pub(crate) fn keep_blocks(&mut self, queue: &mut WriteQueue, block_size: usize) {
         for block in queue.spent_blocks() {
             if block.capacity() == block_size && self.blocks.len() < SPARE_BLOCKS_MAX {
                 self.blocks.push(block);
             }
         }
+    }
+
+    /// Takes a queue that is empty.
+    pub(crate) fn keep_queue(&mut self, queue: Box<WriteQueue>) {
         let memory = queue.memory();
         if self.queue_memory + memory <= SPARE_QUEUES_MAX {
             self.queue_memory += memory;
@@ -267,6 +272,10 @@ impl Table {
         self.connections.get_mut(id.0)
     }
 
+    pub(crate) fn is_connecting(&self, id: ConnId) -> bool {
+        self.get(id).is_some_and(|connection| connection.life == Life::Connecting)
+    }
+
     /// It leaves the table; its memory goes back.
     pub(crate) fn remove(&mut self, id: ConnId) -> Option<Connection> {
         let mut connection = self.connections.remove(id.0)?;
@@ -343,9 +352,7 @@ impl Table {
 
     /// Queues bytes; whether they were taken.
     pub(crate) fn send(&mut self, id: ConnId, bytes: Outgoing<'_>) -> bool {
-        let Some(connection) = self.connections.get_mut(id.0) else {
-            return false;
-        };
+        let Some(connection) = self.connections.get_mut(id.0) else { return false };
         if !connection.takes_sends() {
             return false;
         }
@@ -369,6 +376,15 @@ impl Table {
         true
     }
 
+    /// A queue comes back from being written: to its connection, or, empty, to the spares.
+    pub(crate) fn put_back(&mut self, id: ConnId, mut queue: Box<WriteQueue>) {
+        self.spares.keep_blocks(&mut queue, self.block_size);
+        match self.connections.get_mut(id.0) {
+            Some(connection) if !queue.is_empty() => connection.queue = Some(queue),
+            _ => self.spares.keep_queue(queue),
+        }
+    }
+
     /// FIN after what is queued; the peer may go on sending.
     pub(crate) fn finish(&mut self, id: ConnId) {
         if let Some(connection) = self.connections.get_mut(id.0)
@@ -381,9 +397,7 @@ impl Table {
 
     /// Drain, FIN, linger.
     pub(crate) fn close(&mut self, id: ConnId, reason: CloseReason) {
-        let Some(connection) = self.connections.get_mut(id.0) else {
-            return;
-        };
+        let Some(connection) = self.connections.get_mut(id.0) else { return };
         match connection.life {
             Life::Connecting => self.end(id, reason),
             Life::Open => {
@@ -429,9 +443,7 @@ impl Table {
 
     /// Ends at once; the reason is final. What is queued is dropped.
     pub(crate) fn end(&mut self, id: ConnId, reason: CloseReason) {
-        let Some(connection) = self.connections.get_mut(id.0) else {
-            return;
-        };
+        let Some(connection) = self.connections.get_mut(id.0) else { return };
         if connection.life == Life::Gone {
             return;
         }
@@ -449,7 +461,7 @@ impl Table {
             queue.clear();
             self.bytes_dropped += dropped;
             self.counters.queued_bytes().subtract(dropped);
-            self.spares.keep_queue(queue, self.block_size);
+            self.spares.keep_queue(queue);
         }
         self.gone.push(id);
     }

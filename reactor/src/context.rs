@@ -137,9 +137,7 @@ impl<'a> Context<'a> {
     /// have. Whether there was such a timer; within its own `on_timer` there still is.
     pub fn rearm_timer(&mut self, id: TimerId, delay: Duration) -> bool {
         let core = &mut *self.core;
-        let Some(timer) = core.timers.get_mut(id.0) else {
-            return false;
-        };
+        let Some(timer) = core.timers.get_mut(id.0) else { return false };
         timer.due = after(core.table.now, delay);
         core.table.timers.arm(&mut timer.armed, timer.due, id.0.token(Kind::Timer));
         true
@@ -147,21 +145,18 @@ impl<'a> Context<'a> {
 
     /// Removes a timer. Whether there was such a timer.
     pub fn cancel_timer(&mut self, id: TimerId) -> bool {
-        let Some(mut timer) = self.core.timers.remove(id.0) else {
-            return false;
-        };
+        let Some(mut timer) = self.core.timers.remove(id.0) else { return false };
         self.core.table.timers.disarm(&mut timer.armed);
         true
     }
 
     /// Sends a datagram from `socket`. Whether it was taken: not if the socket is not of this loop, or
     /// has [`Limits::datagram_queue_max`](crate::Limits::datagram_queue_max) bytes waiting. As with all
-    /// datagrams, being taken is no promise that it arrives.
+    /// datagrams, being taken is no promise that it arrives: to a Unix peer whose queue is full it is
+    /// dropped, so that others do not wait for it.
     pub fn send_datagram(&mut self, socket: SocketId, to: &Address, datagram: &[u8]) -> bool {
         let core = &mut *self.core;
-        let Some(outbox) = core.outboxes.get_mut(socket.0) else {
-            return false;
-        };
+        let Some(outbox) = core.outboxes.get_mut(socket.0) else { return false };
         let max = core.table.limits(outbox.service).map_or(0, |limits| limits.datagram_queue_max);
         // An empty datagram is one too: the queue is bounded by their number as well.
         if outbox.bytes + datagram.len() > max || outbox.queue.len() >= max.max(1) {

@@ -37,9 +37,9 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Connections that are open, closing or lingering, in both directions.
+    /// Connections that are under way, open, closing or lingering, in both directions.
     open,
-    /// Connections accepted and served.
+    /// Connections accepted, and not refused.
     accepted,
     /// Connections accepted and closed at once because of a limit on their address.
     refused,
@@ -71,7 +71,8 @@ counters! {
     callbacks,
     /// Nanoseconds spent in them; 0 unless [`Config::time_handlers`](crate::Config::time_handlers).
     handler_nanoseconds,
-    /// How often accepting paused, for want of descriptors or because of a limit.
+    /// How often accepting paused, for want of descriptors or because of a limit; tries in vain to go on
+    /// are not counted.
     accept_pauses,
     /// Callbacks that panicked.
     panics,

@@ -28,7 +28,8 @@ use crate::socket::listen::{Bind, Listen};
 ///   `WouldBlock` (or returned less than it was given room for), room after a write said `WouldBlock`, a
 ///   connection after accept did, the end, an error. Several may come as one; spurious ones are allowed.
 /// - **Nothing blocks**, but [`wait`](Self::wait).
-/// - **A driver never advances time**: [`now`](Self::now) is asked once a turn, after the wait.
+/// - **A driver never advances time** but in [`wait`](Self::wait): within a turn, [`now`](Self::now) moves
+///   no more than the turn takes.
 /// - Tokens mean nothing to a driver. It hands them back.
 pub trait Driver: 'static {
     /// A byte stream: an accepted or an outgoing connection.
@@ -45,7 +46,8 @@ pub trait Driver: 'static {
     fn waker(&self) -> Waker;
 
     /// Waits until there is an event, a look-up has ended, a signal has arrived or the waker was used,
-    /// but no longer than `timeout` (`None`: for ever), and passes on the events.
+    /// but no longer than `timeout` (`None`: for ever), and passes on the events. Whether any of these
+    /// came.
     ///
     /// # Errors
     /// Only what ends the loop: an interrupted wait is none.
@@ -53,7 +55,7 @@ pub trait Driver: 'static {
         &mut self,
         timeout: Option<Duration>,
         on_event: impl FnMut(Token, Readiness),
-    ) -> io::Result<()>;
+    ) -> io::Result<bool>;
 
     /// Opens a listener and watches it. With its address, which has the port that it really has.
     ///
@@ -64,6 +66,9 @@ pub trait Driver: 'static {
         listen: Listen,
         token: Token,
     ) -> Result<(Self::Listener, Address), ListenError>;
+
+    /// Closes a listener, and watches it no longer: also if others share its socket.
+    fn close_listener(&mut self, listener: Self::Listener);
 
     /// Accepts one connection, which is not watched yet: its token depends on whether it may stay.
     ///
@@ -94,6 +99,9 @@ pub trait Driver: 'static {
     /// # Errors
     /// The address and what the system said.
     fn bind(&mut self, bind: Bind, token: Token) -> Result<(Self::Socket, Address), ListenError>;
+
+    /// Closes a datagram socket, and watches it no longer.
+    fn close_socket(&mut self, socket: Self::Socket);
 
     /// Begins to look up a name. The answer comes from [`resolved`](Self::resolved), with `token`.
     ///
@@ -139,6 +147,13 @@ pub trait Stream {
     /// # Errors
     /// Why it never will. A stream that is connected to itself was refused.
     fn connected(&mut self) -> io::Result<bool>;
+
+    /// Whether a read that yields less than it was given room for has emptied the stream, if the end and
+    /// urgent data are not near. It is so for TCP (epoll(7)), and not for Unix sockets on which
+    /// descriptors are passed. The default is the careful one.
+    fn short_read_empties(&self) -> bool {
+        false
+    }
 
     /// The error that an event told of, if there is one.
     fn take_error(&mut self) -> Option<io::Error>;

@@ -36,12 +36,7 @@ impl Alarm {
     /// Whether it rang. Whoever rings from now on wakes the loop again, so what was said must be
     /// looked at after this.
     pub(crate) fn answer(&self) -> bool {
-        self.is_rung() && self.rung.swap(false, Ordering::AcqRel)
-    }
-
-    /// Whether it rang, without an answer.
-    pub(crate) fn is_rung(&self) -> bool {
-        self.rung.load(Ordering::Relaxed)
+        self.rung.load(Ordering::Relaxed) && self.rung.swap(false, Ordering::AcqRel)
     }
 
     fn ask_to_stop(&self) {

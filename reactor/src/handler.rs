@@ -10,7 +10,8 @@ use crate::socket::address::Address;
 ///
 /// **A handler never touches a socket.** It is lent the bytes that have arrived and a context through
 /// which it states wishes: send this, send that to another connection, close, pause, set a deadline,
-/// connect there. The loop fulfils them, in the same turn.
+/// connect there. The loop fulfils them, in the same turn; those of [`on_drained`](Self::on_drained) and
+/// [`on_close`](Self::on_close), which are called at its end, in the next.
 ///
 /// There is one handler for all connections of a service, so what they share is plain `&mut self`;
 /// what only one of them needs is its `Session`. `self`, the session, the input and the context are

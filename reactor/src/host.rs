@@ -53,7 +53,7 @@ pub enum Panics {
     /// The connection closes, all else goes on; the panic is counted and logged. The default.
     #[default]
     Isolate,
-    /// The panic goes on, through the loop: what a test wants.
+    /// The panic goes on, through the loop: what a test wants. The loop is not fit for use afterwards.
     Propagate,
 }
 
@@ -263,9 +263,7 @@ impl Hosts {
 
     /// Calls a service back. Whether it has more messages waiting.
     pub(crate) fn call(&mut self, core: &mut Core, service: ServiceIndex, call: Call<'_>) -> bool {
-        let Some(host) = self.hosts.get_mut(usize::from(service)) else {
-            return false;
-        };
+        let Some(host) = self.hosts.get_mut(usize::from(service)) else { return false };
         let about = call.about();
         core.table.counters.callbacks().increment();
         let began = self.timed.then(Instant::now);

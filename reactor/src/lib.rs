@@ -107,3 +107,8 @@ pub use socket::listen::{Bind, Listen};
 pub use socket::options::KeepAlive;
 pub use stage::Stage;
 pub use write_queue::WriteQueue;
+
+/// The README's program is compiled like any other example.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -20,16 +20,18 @@ use std::time::Duration;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Connections of this service, in both directions and while they linger, over all loops that share
-    /// its [`Admission`]. At the limit accepting pauses, and clients wait in the backlog.
+    /// Connections of this service, in both directions, under way and while they linger, over all loops
+    /// that share its [`Admission`]. At the limit accepting pauses, and clients wait in the backlog.
     /// Default: 0, none but what the system allows.
     pub max_connections: usize,
     /// Accepted connections from one IP address; an IPv4-mapped IPv6 address counts as its IPv4 address.
     /// Over it a client is accepted, closed and counted as refused. Default: 0, none.
     pub max_per_ip: usize,
-    /// Bytes. At this many queued for a peer, nothing more is read from it. Default: 256 KiB.
+    /// Bytes. At this many queued for a peer, nothing more is read from it. Default: 256 KiB. It is
+    /// lowered to half of `queue_max`, so that what is answered to one more read fits.
     pub queue_high: usize,
-    /// Bytes. When the queue has fallen to this, reading goes on. Default: 64 KiB.
+    /// Bytes. When the queue has fallen to this, reading goes on. Default: 64 KiB, and never more than
+    /// `queue_high`.
     pub queue_low: usize,
     /// Bytes. More than this queued for a peer closes it as [`SlowConsumer`](crate::CloseReason).
     /// Default: 1 MiB; 0: none, for a service that answers its peers one answer at a time and stops when
@@ -66,6 +68,18 @@ impl Default for Limits {
             linger_timeout: Duration::from_secs(2),
             datagram_queue_max: 256 * 1024,
         }
+    }
+}
+
+impl Limits {
+    /// The same, with marks that make sense together.
+    pub(crate) fn in_order(mut self) -> Self {
+        if self.queue_max != 0 {
+            self.queue_high = self.queue_high.min(self.queue_max / 2);
+        }
+        self.queue_high = self.queue_high.max(1);
+        self.queue_low = self.queue_low.min(self.queue_high - 1);
+        self
     }
 }
 
@@ -119,6 +133,11 @@ impl Admission {
         self.0.connections.load(Ordering::Relaxed)
     }
 
+    /// Whether somebody else holds it too.
+    pub(crate) fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+
     /// Takes a place, unless [`Limits::max_connections`] are taken. It is asked for before a client is
     /// accepted: over the limit, clients wait in the backlog.
     pub(crate) fn take_place(&self, limits: &Limits) -> bool {
@@ -136,9 +155,7 @@ impl Admission {
 
     /// Counts a client under its address, unless that has [`Limits::max_per_ip`] already.
     pub(crate) fn take_address(&self, address: Option<IpAddr>, limits: &Limits) -> bool {
-        let Some(address) = address.filter(|_| limits.max_per_ip != 0) else {
-            return true;
-        };
+        let Some(address) = address.filter(|_| limits.max_per_ip != 0) else { return true };
         let mut addresses = self.addresses();
         let count = addresses.entry(address.to_canonical()).or_insert(0);
         let has_room = *count < limits.max_per_ip;
@@ -147,9 +164,7 @@ impl Admission {
     }
 
     pub(crate) fn leave_address(&self, address: Option<IpAddr>, limits: &Limits) {
-        let Some(address) = address.filter(|_| limits.max_per_ip != 0) else {
-            return;
-        };
+        let Some(address) = address.filter(|_| limits.max_per_ip != 0) else { return };
         let address = address.to_canonical();
         let mut addresses = self.addresses();
         if let Some(count) = addresses.get_mut(&address) {

@@ -32,10 +32,11 @@ struct Pipe {
 /// - **Half-close both ways**: the end of one direction is passed on behind its bytes; the other
 ///   direction goes on.
 /// - **No half stays**: when an end goes, or could not be connected, the other closes, after what is
-///   queued for it.
+///   queued for it; if it does not stand yet, it is cancelled.
 ///
 /// # Not guaranteed
-/// A reset on one side is an ordinary close on the other.
+/// - A reset on one side is an ordinary close on the other.
+/// - An end that is [paused](ConnContext::pause) by hand is resumed when its peer has room.
 ///
 /// ```
 /// use reactor::{CloseReason, Connect, ConnContext, ConnId, ConnectError, Context, Handler, Pipes};
@@ -84,15 +85,19 @@ impl Pipes {
     }
 
     /// Joins two connections; either may still be connecting. What each has left in its input is
-    /// offered again, to go to the other. An end that is joined already is parted from its former peer,
-    /// which closes.
+    /// offered again, to go to the other. An end that is joined to another is parted from it, and that
+    /// one closes. An end of input that the handler has heard of before is not passed on.
     ///
-    /// Whether both are there to be joined; if not, the one that is closes.
+    /// Whether both are there to be joined; if one has gone or is closing, the other closes.
     pub fn join(&mut self, first: ConnId, second: ConnId, cx: &mut Context<'_>) -> bool {
+        if self.peer_of(first) == Some(second) {
+            return true;
+        }
         for end in [first, second] {
             self.on_end(end, cx);
         }
-        if first == second || cx.at(first).is_none() || cx.at(second).is_none() {
+        let mut is_there = |end| cx.at(end).is_some_and(|end| end.can_send());
+        if first == second || !is_there(first) || !is_there(second) {
             for end in [first, second] {
                 cx.at(end).as_mut().map(ConnContext::close);
             }
@@ -134,9 +139,7 @@ impl Pipes {
     /// Bytes have arrived at the end where `cx` stands: they go to the other. Whether it is joined.
     pub fn on_data(&mut self, input: &mut ReadBuffer, cx: &mut ConnContext<'_>) -> bool {
         let id = cx.id();
-        let Some(peer) = self.peer_of(id) else {
-            return false;
-        };
+        let Some(peer) = self.peer_of(id) else { return false };
         self.count(id, input.len());
         let full = match cx.at(peer) {
             Some(mut peer) => {
@@ -169,9 +172,7 @@ impl Pipes {
 
     /// The queue of this end has room again: the other is read again. Whether it is joined.
     pub fn on_drained(&mut self, cx: &mut ConnContext<'_>) -> bool {
-        let Some(peer) = self.peer_of(cx.id()) else {
-            return false;
-        };
+        let Some(peer) = self.peer_of(cx.id()) else { return false };
         cx.at(peer).as_mut().map(ConnContext::resume);
         true
     }

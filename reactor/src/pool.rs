@@ -10,6 +10,7 @@ use crate::context::{ConnContext, Context};
 use crate::counters::{Counters, Statistics};
 use crate::handle::{Handle, inbox};
 use crate::handler::Handler;
+use crate::id::LOOPS_MAX;
 use crate::reactor::Reactor;
 use crate::read_buffer::ReadBuffer;
 use crate::reason::ShutdownReport;
@@ -69,8 +70,12 @@ impl Pool {
     /// Starts a loop for each of `setups`. They are numbered from `config.loop_number` on.
     ///
     /// # Errors
-    /// The first error of a setup, or of making a loop; the others are stopped then.
+    /// The first error of a setup, or of making a loop; the others are stopped then. `InvalidInput` if
+    /// there are not enough numbers: they are below 1,024.
     pub fn start(config: Config, setups: Vec<Setup>) -> io::Result<Self> {
+        if usize::from(config.loop_number) + setups.len() > usize::from(LOOPS_MAX) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many loops"));
+        }
         let mut pool = Self { members: Vec::new() };
         let mut ready = Vec::new();
         for (number, setup) in (config.loop_number..).zip(setups) {
@@ -111,16 +116,26 @@ impl Pool {
         }
     }
 
+    /// Whether a loop has ended already, by an error, a panic, or because it was asked to.
+    pub fn has_ended(&self) -> bool {
+        let ended = |member: &Member| member.thread.as_ref().is_none_or(JoinHandle::is_finished);
+        self.members.iter().any(ended)
+    }
+
     /// Waits until all loops have stopped.
     ///
     /// # Errors
-    /// The first error that ended a loop.
+    /// The first error that ended a loop, after all others have stopped too.
     pub fn join(mut self) -> io::Result<ShutdownReport> {
-        let mut sum = ShutdownReport::default();
+        let mut sum = Ok(ShutdownReport::default());
         for member in &mut self.members {
-            sum.merge(&member.join()?);
+            match (&mut sum, member.join()) {
+                (Ok(sum), Ok(report)) => sum.merge(&report),
+                (Ok(_), Err(error)) => sum = Err(error),
+                (Err(_), _) => {}
+            }
         }
-        Ok(sum)
+        sum
     }
 
     /// [`shutdown`](Self::shutdown), then [`join`](Self::join).

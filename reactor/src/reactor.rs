@@ -24,7 +24,7 @@ use crate::connection::{ServiceIndex, Table};
 use crate::context::{Context, Core};
 use crate::counters::Counters;
 use crate::driver::mio::MioDriver;
-use crate::driver::{Driver, Signal};
+use crate::driver::{Driver, Signal, Stream};
 use crate::handle::{Alarm, Handle, Port, inbox};
 use crate::handler::Handler;
 use crate::host::{HostOf, Hosts, Service};
@@ -105,7 +105,10 @@ pub struct Memory {
 /// then calls `turn(Some(Duration::ZERO))`.
 ///
 /// # Not guaranteed
-/// A callback that takes long makes everybody wait: the loop has one thread.
+/// - A callback that takes long makes everybody wait: the loop has one thread. What is timed from the
+///   beginning of a turn may be over by its end.
+/// - Who drops a reactor without [`shutdown`](Self::shutdown) cuts all connections off, and no
+///   `on_close` is called.
 ///
 /// ```
 /// use reactor::{ConnContext, Handler, ReadBuffer, Reactor};
@@ -178,8 +181,9 @@ struct Link<S> {
     readable: bool,
     /// A write may take something.
     writable: bool,
-    /// The peer has finished: read on until the end, even after a short read.
-    hang_up: bool,
+    /// A read may be short with more behind it: the peer has finished, or there is urgent data, or the
+    /// stream is of a kind of which that is always so. Once it is set it stays.
+    reads_may_be_short: bool,
     /// There is an error to ask for.
     error: bool,
 }
@@ -291,48 +295,53 @@ impl<D: Driver> Reactor<D> {
             (Some(max_wait), Some(due)) => Some(max_wait.min(due)),
             (max_wait, due) => max_wait.or(due),
         };
-        let events =
-            if self.config.spin.is_zero() { self.poll(timeout)? } else { self.spin(timeout)? };
+        if self.config.spin.is_zero() {
+            self.poll(timeout)?;
+        } else {
+            self.spin(timeout)?;
+        }
         self.core.table.now = self.clock();
         self.core.table.counters.turns().increment();
-        self.core.table.counters.events().add(events);
         Ok(())
     }
 
     /// Looks for work again and again before it sleeps, as long as that pays.
-    fn spin(&mut self, timeout: Option<Duration>) -> io::Result<u64> {
+    fn spin(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         let until = timeout.map_or(self.config.spin, |timeout| timeout.min(self.config.spin));
         let began = self.driver.now();
         let elapsed = |this: &Self| this.driver.now().saturating_duration_since(began);
         while self.spin_pays && elapsed(self) < until {
-            let events = self.poll(Some(Duration::ZERO))?;
-            if events > 0 || self.alarm.is_rung() {
-                return Ok(events);
+            if self.poll(Some(Duration::ZERO))? {
+                return Ok(());
             }
         }
         let left = timeout.map(|timeout| timeout.saturating_sub(elapsed(self)));
         let slept = self.driver.now();
-        let events = self.poll(left)?;
+        self.poll(left)?;
         self.spin_pays = self.driver.now().saturating_duration_since(slept) < self.config.spin;
-        Ok(events)
+        Ok(())
     }
 
-    /// Waits, and notes what the driver tells. How much it told.
-    fn poll(&mut self, timeout: Option<Duration>) -> io::Result<u64> {
+    /// Waits, and notes what the driver tells. Whether anything came, be it for the driver alone.
+    fn poll(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
         let Self { driver, core, links, .. } = self;
         let Self { acceptors, sockets, attempts, .. } = self;
         let Self { ready_acceptors, ready_sockets, ready_attempts, .. } = self;
         let loop_number = core.table.loop_number();
         let mut events = 0;
-        driver.wait(timeout, |token, readiness| {
+        let came = driver.wait(timeout, |token, readiness| {
             events += 1;
             // Whoever an event is about may be gone, and its slot another's: then nobody is found.
             let id = token.id(loop_number);
             match token.kind() {
                 Some(Kind::Connection) => match links.get_mut(ConnId(id)) {
                     Some(link) => link.note(readiness, ConnId(id), &mut core.table),
-                    None if attempts.contains_key(&ConnId(id)) => ready_attempts.push(ConnId(id)),
-                    None => {}
+                    None => {
+                        if let Some(attempt) = attempts.get_mut(&ConnId(id)) {
+                            attempt.note(readiness);
+                            ready_attempts.push(ConnId(id));
+                        }
+                    }
                 },
                 Some(Kind::Listener) => {
                     if let Some(acceptor) = acceptors.get_mut(id) {
@@ -347,7 +356,8 @@ impl<D: Driver> Reactor<D> {
                 Some(Kind::Timer) | None => {}
             }
         })?;
-        Ok(events)
+        core.table.counters.events().add(events);
+        Ok(came)
     }
 
     /// What a turn came to, and the last of its work: time is taken, shutdown goes on.
@@ -391,8 +401,11 @@ impl<D: Driver> Reactor<D> {
     }
 
     /// When the next turn has something to do, if nothing happens before; `None`: not before something
-    /// happens. An instant that has passed while there is work.
+    /// happens, or not at all, because it has stopped. An instant that has passed while there is work.
     pub fn next_deadline(&self) -> Option<Instant> {
+        if matches!(self.phase, Phase::Stopped(_)) {
+            return None;
+        }
         if self.has_work() {
             return Some(self.core.origin);
         }
@@ -425,7 +438,7 @@ impl<D: Driver> Reactor<D> {
         let service = Service::new(ServiceIndex::try_from(index).unwrap_or_else(|_| too_many()));
         self.core.ports.push(Arc::new(Port::new(Arc::clone(&self.alarm))));
         let limits = config.limits.unwrap_or_else(|| self.config.limits.clone());
-        self.core.table.limits.push(Arc::new(limits));
+        self.core.table.limits.push(Arc::new(limits.in_order()));
         self.admissions.push(config.admission);
         self.hosts.push(Box::new(HostOf::new(handler, service.index, inbox)));
         service
@@ -434,24 +447,27 @@ impl<D: Driver> Reactor<D> {
     /// Opens a listener, and gives its connections to `service`.
     ///
     /// # Errors
-    /// The address, and what the system said.
+    /// The address, and what the system said; a loop that [stops](Self::is_stopping) opens none.
     pub fn listen<H: Handler>(
         &mut self,
         service: &Service<H>,
         listen: impl Into<Listen>,
     ) -> Result<Opened<ListenerId>, ListenError> {
+        self.host(service); // a service of another reactor is a mistake that should not go unnoticed
         self.open_acceptor(service.index, listen.into())
     }
 
-    /// Opens a datagram socket, and gives what it receives to `service`.
+    /// Opens a datagram socket, and gives what it receives to `service`. A datagram that is longer than
+    /// [`Config::block_size`] is cut.
     ///
     /// # Errors
-    /// The address, and what the system said.
+    /// The address, and what the system said; a loop that [stops](Self::is_stopping) opens none.
     pub fn bind<H: Handler>(
         &mut self,
         service: &Service<H>,
         bind: impl Into<Bind>,
     ) -> Result<Opened<SocketId>, ListenError> {
+        self.host(service);
         self.open_socket(service.index, bind.into())
     }
 
@@ -556,22 +572,32 @@ fn stranger<H>(service: &Service<H>) -> ! {
     panic!("{service:?} is not a service of this reactor");
 }
 
-impl<S> Link<S> {
+impl<S: Stream> Link<S> {
     fn new(transport: Transport<S>) -> Self {
         // Room to write is assumed: the first write that is refused makes an edge come.
-        Self { transport, readable: false, writable: true, hang_up: false, error: false }
+        let reads_may_be_short = !transport.short_read_empties();
+        Self { transport, readable: false, writable: true, reads_may_be_short, error: false }
     }
 
     /// Remembers what an event tells, until it is used up.
     fn note(&mut self, readiness: Readiness, id: ConnId, table: &mut Table) {
         self.readable |= readiness.readable;
-        self.hang_up |= readiness.hang_up;
+        self.reads_may_be_short |= readiness.hang_up | readiness.urgent;
         self.error |= readiness.error;
         if self.readable || self.error {
             table.mark_ready(id);
         }
         if readiness.writable && !std::mem::replace(&mut self.writable, true) {
             table.mark_dirty(id);
+        }
+    }
+}
+
+impl<D: Driver> Drop for Reactor<D> {
+    /// Who is dropped with the loop leaves its [`Admission`], which other loops may share.
+    fn drop(&mut self) {
+        for id in self.core.table.ids() {
+            self.release(id);
         }
     }
 }

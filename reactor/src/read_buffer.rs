@@ -194,6 +194,11 @@ impl Block {
         self.end = self.block.len();
     }
 
+    /// Bytes up to the end, with those that are consumed.
+    pub(crate) fn used(&self) -> usize {
+        self.end
+    }
+
     /// The memory, for the next use.
     pub(crate) fn into_memory(self) -> Vec<u8> {
         self.block

@@ -179,7 +179,7 @@ fn has_name(kind: io::ErrorKind) -> bool {
 pub struct ShutdownReport {
     /// Connections whose queue was handed to the kernel in full, followed by FIN.
     pub drained: usize,
-    /// Connections that were cut off: the grace had passed, or the peer was gone.
+    /// Connections that ended otherwise: the grace had passed, the peer was gone, a handler aborted.
     pub forced: usize,
     /// Bytes that were queued for those, and were dropped.
     pub bytes_dropped: u64,

@@ -22,10 +22,14 @@ pub enum Interest {
 
 impl From<Interest> for mio::Interest {
     fn from(interest: Interest) -> Self {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        let readable = Self::READABLE | Self::PRIORITY;
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        let readable = Self::READABLE;
         match interest {
-            Interest::Read => Self::READABLE,
+            Interest::Read => readable,
             Interest::Write => Self::WRITABLE,
-            Interest::ReadWrite => Self::READABLE | Self::WRITABLE,
+            Interest::ReadWrite => readable | Self::WRITABLE,
         }
     }
 }
@@ -41,6 +45,23 @@ pub struct Readiness {
     pub hang_up: bool,
     /// There is an error to ask the socket for.
     pub error: bool,
+    /// There is something out of band: TCP's urgent byte, past which a read does not go.
+    pub urgent: bool,
+}
+
+impl std::ops::BitOr for Readiness {
+    type Output = Self;
+
+    /// What either tells.
+    fn bitor(self, other: Self) -> Self {
+        Self {
+            readable: self.readable | other.readable,
+            writable: self.writable | other.writable,
+            hang_up: self.hang_up | other.hang_up,
+            error: self.error | other.error,
+            urgent: self.urgent | other.urgent,
+        }
+    }
 }
 
 /// Many descriptors, one wait: Python's `selectors.DefaultSelector`, but edge-triggered.
@@ -143,6 +164,7 @@ impl Selector {
                 writable: event.is_writable() || event.is_write_closed() || event.is_error(),
                 hang_up: event.is_read_closed(),
                 error: event.is_error(),
+                urgent: event.is_priority(),
             };
             (event.token().0, readiness)
         }))

@@ -331,6 +331,7 @@ impl Line {
             writable: error || self.room > 0,
             hang_up: self.ended,
             error,
+            urgent: false,
         }
     }
 }
@@ -385,14 +386,17 @@ impl Driver for StageDriver {
         &mut self,
         _: Option<Duration>,
         mut on_event: impl FnMut(Token, Readiness),
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
+        let came = !self.edges.is_empty();
         self.edges.drain(..).for_each(|(token, readiness)| on_event(token, readiness));
-        Ok(())
+        Ok(came)
     }
 
     fn listen(&mut self, _: Listen, _: Token) -> Result<((), Address), ListenError> {
         Ok(((), SocketAddr::from((Ipv4Addr::LOCALHOST, 1)).into()))
     }
+
+    fn close_listener(&mut self, (): ()) {}
 
     fn accept(&mut self, (): &mut ()) -> io::Result<(StageStream, Address)> {
         let (line, peer) = self.backlog.pop_front().ok_or(io::ErrorKind::WouldBlock)?;
@@ -415,6 +419,8 @@ impl Driver for StageDriver {
         self.mailboxes.insert(token, Rc::clone(&mailbox));
         Ok((StageSocket(mailbox), SocketAddr::from((Ipv4Addr::LOCALHOST, 2)).into()))
     }
+
+    fn close_socket(&mut self, _: StageSocket) {}
 
     fn resolve(&mut self, _: &str, port: u16, token: Token) -> io::Result<()> {
         self.resolved.push_back((token, (Ipv4Addr::new(192, 0, 2, 1), port).into()));

@@ -33,6 +33,12 @@ impl<S: Stream> Transport<S> {
         }
     }
 
+    pub(crate) fn short_read_empties(&self) -> bool {
+        match self {
+            Self::Plain(stream) => stream.short_read_empties(),
+        }
+    }
+
     pub(crate) fn take_error(&mut self) -> Option<io::Error> {
         match self {
             Self::Plain(stream) => stream.take_error(),

@@ -97,7 +97,8 @@ impl WriteQueue {
     pub fn push(&mut self, mut bytes: &[u8]) {
         self.len += bytes.len();
         if let Some(Chunk::Owned(last)) = self.chunks.back_mut() {
-            let room = CHUNK_MAX.saturating_sub(last.len());
+            // What has left of it still takes room in it: it must come to its end some time.
+            let room = CHUNK_MAX.saturating_sub(last.used());
             let (now, later) = bytes.split_at(room.min(bytes.len()));
             last.append(now);
             bytes = later;

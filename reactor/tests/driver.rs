@@ -59,7 +59,8 @@ struct World {
 
 const ADDRESS: SocketAddr =
     SocketAddr::V4(std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 1));
-const ALL: Readiness = Readiness { readable: true, writable: true, hang_up: false, error: false };
+const ALL: Readiness =
+    Readiness { readable: true, writable: true, hang_up: false, error: false, urgent: false };
 
 impl Driver for World {
     type Stream = Line;
@@ -76,15 +77,16 @@ impl Driver for World {
         &mut self,
         timeout: Option<Duration>,
         mut on_event: impl FnMut(Token, Readiness),
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
         self.now += timeout.unwrap_or(Duration::from_secs(1)); // whoever waits finds that time has passed
         self.listener.into_iter().chain(self.connection).for_each(|token| on_event(token, ALL));
-        Ok(())
+        Ok(true)
     }
     fn listen(&mut self, _: Listen, token: Token) -> Result<((), Address), ListenError> {
         self.listener = Some(token);
         Ok(((), ADDRESS.into()))
     }
+    fn close_listener(&mut self, (): ()) {}
     fn accept(&mut self, (): &mut ()) -> io::Result<(Line, Address)> {
         Ok((self.waits.pop_front().ok_or(ErrorKind::WouldBlock)?, ADDRESS.into()))
     }
@@ -98,6 +100,7 @@ impl Driver for World {
     fn bind(&mut self, _: Bind, _: Token) -> Result<(Nothing, Address), ListenError> {
         Ok((Nothing, ADDRESS.into()))
     }
+    fn close_socket(&mut self, _: Nothing) {}
     fn resolve(&mut self, _: &str, _: u16, _: Token) -> io::Result<()> {
         Err(ErrorKind::QuotaExceeded.into())
     }

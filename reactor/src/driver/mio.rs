@@ -73,15 +73,17 @@ impl Driver for MioDriver {
         &mut self,
         timeout: Option<Duration>,
         mut on_event: impl FnMut(Token, Readiness),
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
+        let mut came = false;
         for (key, readiness) in self.selector.select(timeout)? {
+            came = true;
             match key {
                 WAKER => {} // it has done its work
                 SIGNALS => self.signals.arrived(),
                 key => on_event(Token::from_number(key as u64), readiness),
             }
         }
-        Ok(())
+        Ok(came)
     }
 
     fn listen(
@@ -95,6 +97,12 @@ impl Driver for MioDriver {
         let listener = MioListener::new(open).map_err(named)?;
         self.selector.register(&listener.kind, key(token), Interest::Read).map_err(named)?;
         Ok((listener, address))
+    }
+
+    fn close_listener(&mut self, listener: MioListener) {
+        if let Err(error) = self.selector.unregister(&listener.kind) {
+            log::debug!("cannot unregister a listener: {error}");
+        }
     }
 
     fn accept(&mut self, listener: &mut MioListener) -> io::Result<(MioStream, Address)> {
@@ -146,6 +154,12 @@ impl Driver for MioDriver {
         let socket = MioSocket::new(open).map_err(named)?;
         self.watch(&socket, token).map_err(named)?;
         Ok((socket, address))
+    }
+
+    fn close_socket(&mut self, socket: MioSocket) {
+        if let Err(error) = self.selector.unregister(&socket) {
+            log::debug!("cannot unregister a datagram socket: {error}");
+        }
     }
 
     fn resolve(&mut self, host: &str, port: u16, token: Token) -> io::Result<()> {
@@ -270,6 +284,10 @@ impl Stream for MioStream {
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
             stands => stands.map(|()| true),
         }
+    }
+
+    fn short_read_empties(&self) -> bool {
+        matches!(self, Self::Tcp(_))
     }
 
     fn take_error(&mut self) -> Option<io::Error> {

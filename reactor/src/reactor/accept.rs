@@ -28,7 +28,10 @@ pub(super) struct Acceptor<L> {
     /// Invariant: whether it is on the loop's list of ready ones.
     listed: bool,
     /// There was no room: until a retry is due, or a connection leaves.
-    pub(super) paused: bool,
+    paused: bool,
+    /// It has not accepted anybody since it paused. A pause is counted once, however often it is tried
+    /// in vain to end it.
+    starved: bool,
     /// When its entry among the timers is due.
     pub(super) armed: Nanos,
     /// When the log was told of a pause.
@@ -50,8 +53,10 @@ enum Stop {
     Empty,
     /// There may be more; others have their turn first.
     Budget,
-    /// No room for one more.
-    NoRoom(String),
+    /// No place for one more. Whether another loop may free one.
+    Full { shared: bool, limit: usize },
+    /// The system has nothing left for one more.
+    Exhausted(io::Error),
 }
 
 impl<D: Driver> Reactor<D> {
@@ -60,11 +65,15 @@ impl<D: Driver> Reactor<D> {
         service: ServiceIndex,
         listen: Listen,
     ) -> Result<Opened<ListenerId>, ListenError> {
+        if self.is_stopping() {
+            return Err(listen.refused_by_stopping_loop());
+        }
         let acceptor = Acceptor {
             listener: None,
             service,
             listed: false,
             paused: false,
+            starved: false,
             armed: NEVER,
             complained: None,
         };
@@ -88,10 +97,11 @@ impl<D: Driver> Reactor<D> {
     /// Closes a listener: its address is free, and who waited in its backlog is turned away. Connections
     /// that it has accepted live on. Whether there was such a listener.
     pub fn close_listener(&mut self, id: ListenerId) -> bool {
-        let Some(mut acceptor) = self.acceptors.remove(id.0) else {
-            return false;
-        };
+        let Some(mut acceptor) = self.acceptors.remove(id.0) else { return false };
         self.core.table.timers.disarm(&mut acceptor.armed);
+        if let Some(listener) = acceptor.listener {
+            self.driver.close_listener(listener);
+        }
         true
     }
 
@@ -107,36 +117,43 @@ impl<D: Driver> Reactor<D> {
             Some(acceptor) => acceptor.listed = false,
             None => return,
         }
-        let stop = self.accept_some(id);
-        let now = self.core.table.now;
-        let Some(acceptor) = self.acceptors.get_mut(id.0) else {
-            return;
-        };
-        match stop {
+        match self.accept_some(id) {
             Stop::Empty => {}
-            Stop::Budget => acceptor.note(id, &mut self.ready_acceptors),
-            Stop::NoRoom(why) => {
-                acceptor.paused = true;
-                let timers = &mut self.core.table.timers;
-                timers.arm(&mut acceptor.armed, after(now, RETRY), id.0.token(Kind::Listener));
-                let again = acceptor.complained.map_or(0, |at| after(at, COMPLAINT_INTERVAL));
-                if now >= again {
-                    log::warn!("accepting pauses, clients wait in the backlog: {why}");
-                    acceptor.complained = Some(now);
-                    self.core.table.counters.accept_pauses().increment();
+            Stop::Budget => {
+                if let Some(acceptor) = self.acceptors.get_mut(id.0) {
+                    acceptor.note(id, &mut self.ready_acceptors);
                 }
             }
+            // A place of our own is free when one of our connections leaves, and `reap` sees to that.
+            Stop::Full { shared, limit } => {
+                self.pause_accepting(id, shared, || format!("{limit} connections are open"));
+            }
+            Stop::Exhausted(error) => self.pause_accepting(id, true, || describe(&error)),
+        }
+    }
+
+    fn pause_accepting(&mut self, id: ListenerId, retries: bool, why: impl Fn() -> String) {
+        let Self { acceptors, core, .. } = self;
+        let Some(acceptor) = acceptors.get_mut(id.0) else { return };
+        let now = core.table.now;
+        acceptor.paused = true;
+        if retries {
+            let due = after(now, RETRY);
+            core.table.timers.arm(&mut acceptor.armed, due, id.0.token(Kind::Listener));
+        }
+        if !std::mem::replace(&mut acceptor.starved, true) {
+            core.table.counters.accept_pauses().increment();
+        }
+        if acceptor.complained.is_none_or(|at| now >= after(at, COMPLAINT_INTERVAL)) {
+            acceptor.complained = Some(now);
+            log::warn!("accepting pauses, who comes waits in the backlog: {}", why());
         }
     }
 
     fn accept_some(&mut self, id: ListenerId) -> Stop {
         for _ in 0..self.config.budgets.accepts.max(1) {
-            let Some(acceptor) = self.acceptors.get_mut(id.0) else {
-                return Stop::Empty;
-            };
-            let Some(listener) = &mut acceptor.listener else {
-                return Stop::Empty;
-            };
+            let Some(acceptor) = self.acceptors.get_mut(id.0) else { return Stop::Empty };
+            let Some(listener) = &mut acceptor.listener else { return Stop::Empty };
             let service = usize::from(acceptor.service);
             let (Some(admission), Some(limits)) =
                 (self.admissions.get(service), self.core.table.limits.get(service))
@@ -144,10 +161,13 @@ impl<D: Driver> Reactor<D> {
                 return Stop::Empty;
             };
             if !admission.take_place(limits) {
-                return Stop::NoRoom(format!("{} connections are open", limits.max_connections));
+                return Stop::Full { shared: admission.is_shared(), limit: limits.max_connections };
             }
             match self.driver.accept(listener) {
-                Ok((stream, peer)) => self.admit(id, stream, peer),
+                Ok((stream, peer)) => {
+                    acceptor.starved = false;
+                    self.admit(id, stream, peer);
+                }
                 Err(error) => {
                     admission.leave_place();
                     match error.kind() {
@@ -155,7 +175,7 @@ impl<D: Driver> Reactor<D> {
                         _ if concerns_one_client(&error) => {
                             log::debug!("a client was gone before it was accepted: {error}");
                         }
-                        _ => return Stop::NoRoom(describe(&error)),
+                        _ => return Stop::Exhausted(error),
                     }
                 }
             }
@@ -165,9 +185,7 @@ impl<D: Driver> Reactor<D> {
 
     /// One that has its place already becomes a connection, unless its address has too many.
     fn admit(&mut self, listener: ListenerId, stream: D::Stream, peer: Address) {
-        let Some(acceptor) = self.acceptors.get(listener.0) else {
-            return;
-        };
+        let Some(acceptor) = self.acceptors.get(listener.0) else { return };
         let service = acceptor.service;
         let index = usize::from(service);
         let (Some(admission), Some(limits)) =

@@ -8,8 +8,9 @@ use super::{Link, Reactor};
 use crate::connection::Life;
 use crate::driver::{Driver, Stream};
 use crate::host::Call;
-use crate::id::{ConnId, Kind};
+use crate::id::{ConnId, Id, Kind};
 use crate::reason::{CloseReason, ConnectError};
+use crate::selector::Readiness;
 use crate::socket::address::{Address, Target};
 use crate::socket::connect::Connect;
 use crate::timers::{NEVER, Nanos, after};
@@ -22,6 +23,8 @@ pub(super) struct Attempt<S> {
     addresses: VecDeque<Address>,
     /// The one that is being tried; `None` while the name is looked up.
     current: Option<(S, Address)>,
+    /// What events have told of it so far.
+    readiness: Readiness,
     /// When the time for all of it is over.
     give_up: Nanos,
     /// How the last address failed.
@@ -33,16 +36,28 @@ pub(super) struct Attempt<S> {
 impl<D: Driver> Reactor<D> {
     /// Begins what handlers have wished for in this turn.
     pub(super) fn begin_connects(&mut self) {
+        if self.phase.is_draining() {
+            return self.drop_connects();
+        }
         for (id, service, connect) in std::mem::take(&mut self.core.connects) {
             match self.core.table.get(id) {
                 Some(connection) if connection.life == Life::Gone => {} // cancelled in the same turn
                 Some(_) => self.begin_connect(id, connect),
+                None if id != ConnId(Id::nobody()) => {} // ended in the same turn, and reaped
                 None => {
                     // The table had no slot left to name it by.
                     let call = Call::ConnectFailed(id, ConnectError::Limit);
                     self.hosts.call(&mut self.core, service, call);
                 }
             }
+        }
+    }
+
+    /// Nobody answers a wish that comes too late: whoever connects again whenever a connection fails
+    /// would keep the loop from ever stopping.
+    pub(super) fn drop_connects(&mut self) {
+        for (id, ..) in self.core.connects.drain(..) {
+            self.core.table.remove(id);
         }
     }
 
@@ -80,9 +95,7 @@ impl<D: Driver> Reactor<D> {
     }
 
     fn admit_outgoing(&mut self, id: ConnId) -> bool {
-        let Some(connection) = self.core.table.get_mut(id) else {
-            return false;
-        };
+        let Some(connection) = self.core.table.get_mut(id) else { return false };
         let service = usize::from(connection.service);
         match (self.admissions.get(service), self.core.table.limits.get(service)) {
             (Some(admission), Some(limits)) if admission.take_place(limits) => {}
@@ -99,10 +112,9 @@ impl<D: Driver> Reactor<D> {
     fn try_next(&mut self, id: ConnId) {
         let now = self.core.table.now;
         loop {
-            let Some(attempt) = self.attempts.get_mut(&id) else {
-                return;
-            };
+            let Some(attempt) = self.attempts.get_mut(&id) else { return };
             attempt.current = None;
+            attempt.readiness = Readiness::default();
             let left = attempt.give_up.saturating_sub(now);
             let share = left / (attempt.addresses.len() as u64).max(1);
             let Some(address) = attempt.addresses.pop_front() else {
@@ -138,9 +150,10 @@ impl<D: Driver> Reactor<D> {
     pub(super) fn finish_connects(&mut self) {
         while let Some((token, found)) = self.driver.resolved() {
             let id = ConnId(token.id(self.core.table.loop_number()));
-            let Some(attempt) = self.attempts.get_mut(&id) else {
-                continue;
-            };
+            let Some(attempt) = self.attempts.get_mut(&id) else { continue };
+            if !self.core.table.is_connecting(id) {
+                continue; // cancelled, and still to be reaped
+            }
             match found {
                 Ok(addresses) => attempt.addresses.extend(addresses.into_iter().map(Address::Ip)),
                 Err(error) => attempt.error = ConnectError::from(&error),
@@ -153,17 +166,18 @@ impl<D: Driver> Reactor<D> {
     }
 
     fn finish_connect(&mut self, id: ConnId) {
-        let Some(attempt) = self.attempts.get_mut(&id) else {
-            return;
-        };
-        let Some((stream, _)) = &mut attempt.current else {
-            return;
-        };
+        let Some(attempt) = self.attempts.get_mut(&id) else { return };
+        if !self.core.table.is_connecting(id) {
+            return; // cancelled, and still to be reaped
+        }
+        let Some((stream, _)) = &mut attempt.current else { return };
         match stream.connected() {
             Ok(false) => {}
             Ok(true) => {
-                if let Some((stream, address)) = self.attempts.remove(&id).and_then(|a| a.current) {
-                    self.stands(id, stream, address);
+                if let Some(attempt) = self.attempts.remove(&id)
+                    && let Some((stream, address)) = attempt.current
+                {
+                    self.stands(id, stream, address, attempt.readiness);
                 }
             }
             Err(error) => {
@@ -173,11 +187,9 @@ impl<D: Driver> Reactor<D> {
         }
     }
 
-    fn stands(&mut self, id: ConnId, stream: D::Stream, address: Address) {
+    fn stands(&mut self, id: ConnId, stream: D::Stream, address: Address, told: Readiness) {
         let now = self.core.table.now;
-        let Some(connection) = self.core.table.get_mut(id) else {
-            return;
-        };
+        let Some(connection) = self.core.table.get_mut(id) else { return };
         connection.life = Life::Open;
         connection.opened = true;
         connection.peer = address;
@@ -185,7 +197,8 @@ impl<D: Driver> Reactor<D> {
         connection.last_activity = now;
         let service = connection.service;
         let mut link = Link::new(Transport::Plain(stream));
-        // The edge that told of the connection may have told of its first bytes too.
+        // The edge that told of the connection may have told of its first bytes too, and of its end.
+        link.note(told, id, &mut self.core.table);
         link.readable = true;
         self.links.insert(id, link);
         self.core.table.arm(id);
@@ -205,10 +218,15 @@ impl<D: Driver> Reactor<D> {
 }
 
 impl<S> Attempt<S> {
+    pub(super) fn note(&mut self, readiness: Readiness) {
+        self.readiness = self.readiness | readiness;
+    }
+
     fn new(connect: Connect, now: Nanos) -> Self {
         Self {
             addresses: VecDeque::new(),
             current: None,
+            readiness: Readiness::default(),
             give_up: after(now, connect.timeout),
             error: ConnectError::NotFound,
             failed: None,

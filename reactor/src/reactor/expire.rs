@@ -51,9 +51,7 @@ impl<D: Driver> Reactor<D> {
     }
 
     fn expire_timer(&mut self, id: TimerId) {
-        let Some(timer) = self.core.timers.get_mut(id.0) else {
-            return;
-        };
+        let Some(timer) = self.core.timers.get_mut(id.0) else { return };
         let service = timer.service;
         if timer.due > self.core.table.now {
             // It was moved to a later time.
@@ -63,16 +61,16 @@ impl<D: Driver> Reactor<D> {
         }
         timer.due = NEVER;
         self.hosts.call(&mut self.core, service, Call::Timer(id));
-        if self.core.timers.get_mut(id.0).is_some_and(|timer| timer.due == NEVER) {
-            self.core.timers.remove(id.0);
+        if self.core.timers.get(id.0).is_some_and(|timer| timer.due == NEVER)
+            && let Some(mut timer) = self.core.timers.remove(id.0)
+        {
+            self.core.table.timers.disarm(&mut timer.armed);
         }
     }
 
     fn expire_connection(&mut self, id: ConnId) {
         let now = self.core.table.now;
-        let Some(connection) = self.core.table.get_mut(id) else {
-            return;
-        };
+        let Some(connection) = self.core.table.get_mut(id) else { return };
         if connection.due() <= now {
             match connection.life {
                 Life::Connecting => self.attempt_expired(id),
@@ -90,9 +88,7 @@ impl<D: Driver> Reactor<D> {
 
     fn expire_open(&mut self, id: ConnId) {
         let now = self.core.table.now;
-        let Some(connection) = self.core.table.get_mut(id) else {
-            return;
-        };
+        let Some(connection) = self.core.table.get_mut(id) else { return };
         let service = connection.service;
         let which = if connection.deadline <= now {
             connection.deadline = NEVER;

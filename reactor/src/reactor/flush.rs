@@ -28,9 +28,7 @@ impl<D: Driver> Reactor<D> {
     }
 
     fn flush_connection(&mut self, id: ConnId) {
-        let Some(connection) = self.core.table.take_dirty(id) else {
-            return;
-        };
+        let Some(connection) = self.core.table.take_dirty(id) else { return };
         if matches!(connection.life, Life::Connecting | Life::Gone) {
             return;
         }
@@ -43,15 +41,9 @@ impl<D: Driver> Reactor<D> {
     /// Writes until the queue is empty or the kernel takes no more. Whether the connection still lives.
     fn write(&mut self, id: ConnId) -> bool {
         let now = self.core.table.now;
-        let Some(link) = self.links.get_mut(id) else {
-            return false;
-        };
-        let Some(connection) = self.core.table.get_mut(id) else {
-            return false;
-        };
-        let Some(mut queue) = connection.queue.take() else {
-            return true;
-        };
+        let Some(link) = self.links.get_mut(id) else { return false };
+        let Some(connection) = self.core.table.get_mut(id) else { return false };
+        let Some(mut queue) = connection.queue.take() else { return true };
         let before = queue.len();
         let mut failed = None;
         while link.writable && !queue.is_empty() {
@@ -70,11 +62,7 @@ impl<D: Driver> Reactor<D> {
         if written > 0 {
             connection.last_activity = now;
         }
-        if queue.is_empty() {
-            self.core.table.spares.keep_queue(queue, self.core.table.block_size);
-        } else {
-            connection.queue = Some(queue);
-        }
+        self.core.table.put_back(id, queue);
         self.core.table.counters.queued_bytes().subtract(written);
         self.core.table.counters.bytes_out().add(written);
         match failed {
@@ -87,18 +75,14 @@ impl<D: Driver> Reactor<D> {
 
     /// What follows when the queue has become shorter: FIN, the end, or word to the handler.
     fn settle(&mut self, id: ConnId) {
-        let Some(connection) = self.core.table.get(id) else {
-            return;
-        };
+        let Some(connection) = self.core.table.get(id) else { return };
         let (queued, service) = (connection.queued(), connection.service);
         let finishes = connection.life == Life::Closing || connection.finish;
         if queued == 0 && finishes && !connection.write_ended && !self.send_fin(id) {
             return;
         }
         self.leave_if_done(id);
-        let Some(connection) = self.core.table.get(id) else {
-            return;
-        };
+        let Some(connection) = self.core.table.get(id) else { return };
         let low = self.core.table.limits(service).map_or(0, |limits| limits.queue_low);
         if connection.full && queued <= low {
             self.core.table.drained(id);
@@ -112,9 +96,7 @@ impl<D: Driver> Reactor<D> {
 
     /// Whether it could be sent.
     fn send_fin(&mut self, id: ConnId) -> bool {
-        let Some(link) = self.links.get_mut(id) else {
-            return false;
-        };
+        let Some(link) = self.links.get_mut(id) else { return false };
         match link.transport.finish() {
             Ok(()) => {
                 if let Some(connection) = self.core.table.get_mut(id) {
@@ -136,9 +118,7 @@ impl<D: Driver> Reactor<D> {
 
     /// With both FINs nothing is left to happen; with ours alone, a closed connection waits for theirs.
     fn leave_if_done(&mut self, id: ConnId) {
-        let Some(connection) = self.core.table.get(id) else {
-            return;
-        };
+        let Some(connection) = self.core.table.get(id) else { return };
         if !connection.write_ended {
             return;
         }
@@ -154,12 +134,8 @@ impl<D: Driver> Reactor<D> {
     }
 
     fn flush_datagrams(&mut self, id: SocketId) {
-        let Some(link) = self.sockets.get_mut(&id) else {
-            return;
-        };
-        let Some(outbox) = self.core.outboxes.get_mut(id.0) else {
-            return;
-        };
+        let Some(link) = self.sockets.get_mut(&id) else { return };
+        let Some(outbox) = self.core.outboxes.get_mut(id.0) else { return };
         let counters = &self.core.table.counters;
         while let Some((to, datagram)) = outbox.queue.front() {
             match link.socket.send(datagram, to) {
@@ -167,7 +143,12 @@ impl<D: Driver> Reactor<D> {
                     counters.datagrams_out().increment();
                     counters.bytes_out().add(datagram.len() as u64);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                // To an IP peer it means that the socket has no room. To a Unix peer it means that *that
+                // peer* has none, and no edge tells when it has: the others do not wait for it.
+                Err(error)
+                    if error.kind() == io::ErrorKind::WouldBlock
+                        && to.socket_address().is_some() =>
+                {
                     link.blocked = true;
                     return;
                 }

@@ -25,9 +25,7 @@ impl<D: Driver> Reactor<D> {
     }
 
     fn reap_connection(&mut self, id: ConnId) {
-        let Some(connection) = self.core.table.get(id) else {
-            return;
-        };
+        let Some(connection) = self.core.table.get(id) else { return };
         let (service, reset, opened) = (connection.service, connection.reset, connection.opened);
         let reason = connection.reason.clone();
         self.count_for_shutdown(id);
@@ -48,10 +46,8 @@ impl<D: Driver> Reactor<D> {
     }
 
     /// The name is nobody's from now on.
-    fn release(&mut self, id: ConnId) {
-        let Some(connection) = self.core.table.remove(id) else {
-            return;
-        };
+    pub(super) fn release(&mut self, id: ConnId) {
+        let Some(connection) = self.core.table.remove(id) else { return };
         if !connection.admitted {
             return;
         }

@@ -39,9 +39,7 @@ impl<D: Driver> Reactor<D> {
     }
 
     fn receive_from(&mut self, id: ConnId) {
-        let Some(connection) = self.core.table.take_ready(id) else {
-            return;
-        };
+        let Some(connection) = self.core.table.take_ready(id) else { return };
         let offer = std::mem::take(&mut connection.offer);
         if offer && connection.hears() && connection.rest.is_some() {
             self.block.clear();
@@ -59,12 +57,8 @@ impl<D: Driver> Reactor<D> {
 
     /// One read, and what it yields to the handler.
     fn read(&mut self, id: ConnId, budget: usize) -> Read {
-        let Some(link) = self.links.get_mut(id) else {
-            return Read::Done;
-        };
-        let Some(connection) = self.core.table.get(id) else {
-            return Read::Done;
-        };
+        let Some(link) = self.links.get_mut(id) else { return Read::Done };
+        let Some(connection) = self.core.table.get(id) else { return Read::Done };
         let (hears, discards) = (connection.hears(), connection.discards());
         if !hears && !discards {
             self.ask_for_error(id);
@@ -76,7 +70,7 @@ impl<D: Driver> Reactor<D> {
         // Who answers byte for byte never queues more than the high mark.
         let high = self.core.table.limits(connection.service).map_or(0, |limits| limits.queue_high);
         let limit = if hears { high.saturating_sub(connection.queued()).max(1) } else { budget };
-        if self.block.capacity() == 0 {
+        if self.block.capacity() < self.core.table.block_size {
             let block_size = self.core.table.block_size;
             self.block.refill(self.core.table.spares.block(), block_size);
         }
@@ -90,9 +84,9 @@ impl<D: Driver> Reactor<D> {
                 Read::Done
             }
             Ok(count) => {
-                // A short read has emptied the socket, and a new edge will tell of more: epoll(7). But
-                // the end may have come on the edge that told of these bytes.
-                link.readable = count == size || link.hang_up;
+                // A short read has emptied the socket, as a rule, and a new edge will tell of more. But the
+                // end may have come on the edge that told of these bytes.
+                link.readable = count == size || link.reads_may_be_short;
                 self.block.filled(count);
                 self.received(id, count, hears);
                 Read::More(count)
@@ -123,9 +117,7 @@ impl<D: Driver> Reactor<D> {
     /// Lends the handler what the connection has left and what is in the loop's block.
     fn offer(&mut self, id: ConnId) {
         let Self { core, hosts, block, .. } = self;
-        let Some(connection) = core.table.get_mut(id) else {
-            return;
-        };
+        let Some(connection) = core.table.get_mut(id) else { return };
         let service = connection.service;
         match connection.rest.take() {
             Some(mut rest) => {
@@ -145,9 +137,7 @@ impl<D: Driver> Reactor<D> {
     /// The peer has finished.
     fn ended(&mut self, id: ConnId) {
         let Self { core, hosts, block, .. } = self;
-        let Some(connection) = core.table.get_mut(id) else {
-            return;
-        };
+        let Some(connection) = core.table.get_mut(id) else { return };
         connection.read_ended = true;
         match connection.life {
             Life::Open => {
@@ -169,9 +159,7 @@ impl<D: Driver> Reactor<D> {
 
     /// A read or a write has failed for good.
     pub(super) fn fail(&mut self, id: ConnId, kind: io::ErrorKind) {
-        let Some(connection) = self.core.table.get(id) else {
-            return;
-        };
+        let Some(connection) = self.core.table.get(id) else { return };
         let reason = match connection.life {
             // All that was owed has been handed over; how the peer goes makes no difference.
             Life::Lingering => connection.reason.clone(),
@@ -182,9 +170,7 @@ impl<D: Driver> Reactor<D> {
 
     /// A connection that is not read may be told of an error all the same, and would never find out.
     fn ask_for_error(&mut self, id: ConnId) {
-        let Some(link) = self.links.get_mut(id) else {
-            return;
-        };
+        let Some(link) = self.links.get_mut(id) else { return };
         if std::mem::take(&mut link.error)
             && let Some(error) = link.transport.take_error()
         {
@@ -195,9 +181,7 @@ impl<D: Driver> Reactor<D> {
 
 /// What the handler has left stays with the connection, within its limit.
 fn keep(core: &mut Core, id: ConnId, mut rest: Box<ReadBuffer>) {
-    let Some(connection) = core.table.get_mut(id) else {
-        return;
-    };
+    let Some(connection) = core.table.get_mut(id) else { return };
     if rest.is_empty() || connection.life != Life::Open {
         return;
     }
@@ -245,6 +229,9 @@ impl<D: Driver> Reactor<D> {
         service: ServiceIndex,
         bind: Bind,
     ) -> Result<Opened<SocketId>, ListenError> {
+        if self.is_stopping() {
+            return Err(bind.refused_by_stopping_loop());
+        }
         let outbox = Outbox { service, queue: Default::default(), bytes: 0 };
         let id = self.core.outboxes.insert(outbox).unwrap_or(Id::nobody());
         match self.driver.bind(bind, id.token(Kind::Socket)) {
@@ -262,13 +249,24 @@ impl<D: Driver> Reactor<D> {
         }
     }
 
+    /// Closes a datagram socket; what it still had to send is dropped. Whether there was such a socket.
+    pub fn close_socket(&mut self, id: SocketId) -> bool {
+        self.core.outboxes.remove(id.0);
+        self.core.dirty_sockets.retain(|&dirty| dirty != id);
+        match self.sockets.remove(&id) {
+            Some(link) => {
+                self.driver.close_socket(link.socket);
+                true
+            }
+            None => false,
+        }
+    }
+
     fn receive_datagrams(&mut self, id: SocketId) {
         let Self { core, hosts, block, sockets, config, .. } = self;
-        let Some(link) = sockets.get_mut(&id) else {
-            return;
-        };
+        let Some(link) = sockets.get_mut(&id) else { return };
         link.listed = false;
-        if block.capacity() == 0 {
+        if block.capacity() < core.table.block_size {
             block.refill(core.table.spares.block(), core.table.block_size);
         }
         for _ in 0..config.budgets.datagrams.max(1) {

@@ -45,6 +45,10 @@ impl Phase {
         }
     }
 
+    pub(super) fn is_draining(&self) -> bool {
+        matches!(self, Self::Draining(_))
+    }
+
     /// Whether the next turn has something to do for it.
     pub(super) fn has_work(&self) -> bool {
         matches!(self, Self::Asked(_) | Self::Announced(_))
@@ -71,6 +75,8 @@ impl<D: Driver> Reactor<D> {
     /// 4. What is left after `grace` is cut off.
     ///
     /// Asked again, it keeps the earlier of the two deadlines: `shutdown(Duration::ZERO)` forces.
+    ///
+    /// From step 3 on, wishes to [connect](crate::Context::connect) are dropped and not answered.
     pub fn shutdown(&mut self, grace: Duration) {
         let now = self.clock();
         let deadline = after(now, grace);
@@ -109,9 +115,7 @@ impl<D: Driver> Reactor<D> {
 
     /// One connection leaves: drained if all of it was handed over, and our FIN too.
     pub(super) fn count_for_shutdown(&mut self, id: ConnId) {
-        let Some(connection) = self.core.table.get(id) else {
-            return;
-        };
+        let Some(connection) = self.core.table.get(id) else { return };
         let (opened, drained) = (connection.opened, connection.write_ended);
         if let Some(stopping) = self.phase.stopping()
             && opened
@@ -130,6 +134,9 @@ impl<D: Driver> Reactor<D> {
             }
         }
         let now = self.clock();
+        if self.phase.is_draining() {
+            self.drop_connects();
+        }
         match &self.phase {
             Phase::Draining(stopping) if self.is_drained() => {
                 let mut report = stopping.report.clone();
@@ -144,16 +151,17 @@ impl<D: Driver> Reactor<D> {
     }
 
     fn is_drained(&self) -> bool {
-        self.core.table.len() == 0 && self.core.outboxes.iter().all(|(_, outbox)| outbox.bytes == 0)
+        self.core.table.len() == 0
+            && self.core.outboxes.iter().all(|(_, outbox)| outbox.queue.is_empty())
     }
 
     /// Patience is over: all that is left ends; the next turn reaps it.
     fn force(&mut self) {
         for id in self.core.table.ids() {
-            let lingers = self.core.table.get(id).is_some_and(|c| c.life == Life::Lingering);
+            let life = self.core.table.get(id).map(|connection| connection.life);
             self.core.table.end(id, CloseReason::Shutdown);
             if let Some(connection) = self.core.table.get_mut(id) {
-                connection.reset = !lingers;
+                connection.reset |= matches!(life, Some(Life::Open | Life::Closing));
             }
         }
         for (_, outbox) in self.core.outboxes.iter_mut() {

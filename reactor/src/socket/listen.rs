@@ -73,7 +73,7 @@ macro_rules! place_methods {
 
         /// Whether other sockets of the same user may have the same port and share what arrives
         /// (`SO_REUSEPORT`). Default: no. For loops of one program, [`open_for`](Self::open_for) is
-        /// better: it lets nobody else in.
+        /// better: it refuses an address that is in use.
         pub fn reuse_port(mut self, reuse: bool) -> Self {
             self.place.reuse_port = reuse;
             self
@@ -100,13 +100,20 @@ macro_rules! place_methods {
         ///
         /// An IP socket is opened once for each, and the kernel shares out what arrives
         /// (`SO_REUSEPORT`); a Unix socket is duplicated, and the loops take turns. The address must be
-        /// free: another program's socket on it is an error, also one that would share.
+        /// free: another program's socket on it is an error, also one that would share. (Later, a
+        /// program of the same user that asks for `SO_REUSEPORT` itself can join; see socket(7).)
         ///
         /// # Errors
         /// The address and what the system said. No loops at all is `InvalidInput`.
         pub fn open_for(self, loops: usize) -> Result<Vec<Self>, ListenError> {
             let address = self.place.target.to_string();
             self.try_open_for(loops).map_err(|error| ListenError { address, error })
+        }
+
+        /// What is said when a loop that stops is asked to open it.
+        pub(crate) fn refused_by_stopping_loop(&self) -> ListenError {
+            let error = io::Error::other("the loop is stopping");
+            ListenError { address: self.place.target.to_string(), error }
         }
 
         /// The socket itself, opened if it is not.

@@ -19,7 +19,9 @@ pub(crate) struct SocketFile {
 impl SocketFile {
     /// Binds `socket` to `path`, with access for owner and group alone unless `mode` says otherwise.
     ///
-    /// Nobody can connect before the mode is set, because the socket does not listen yet.
+    /// Nobody can connect to a stream socket before the mode is set, because it does not listen yet. Two
+    /// programs that start on the same path in the same moment may both take it for stale: the later one
+    /// has it then.
     pub(crate) fn bind(socket: &Socket, path: &Path, mode: u32) -> io::Result<Self> {
         remove_stale(path, socket.r#type()?)?;
         socket.bind(&SockAddr::unix(path)?)?;
