@@ -168,6 +168,7 @@ impl Spares {
 
     /// Takes a queue that is empty.
     pub(crate) fn keep_queue(&mut self, queue: Box<WriteQueue>) {
+        debug_assert!(queue.is_empty());
         let memory = queue.memory();
         if self.queue_memory + memory <= SPARE_QUEUES_MAX {
             self.queue_memory += memory;

@@ -20,6 +20,9 @@ const SLICES_MAX: usize = 64;
 /// A queue that has drained keeps the memory of one chunk up to this size for the next bytes.
 const KEPT_MAX: usize = 4 * 1024;
 
+/// So many larger blocks that have left wait for somebody who takes them back.
+const SPENT_MAX: usize = 4;
+
 /// Bytes on their way to one peer: chunks that are owned or shared, and leave in one vectored write.
 ///
 /// ```text
@@ -59,7 +62,7 @@ pub struct WriteQueue {
     len: usize,
     /// The memory of a chunk that has left, for the next one.
     kept: Vec<u8>,
-    /// Large blocks that have left; the loop takes them back.
+    /// Large blocks that have left; the loop takes them back. Invariant: at most `SPENT_MAX`.
     blocks: Vec<Vec<u8>>,
 }
 
@@ -168,7 +171,9 @@ impl WriteQueue {
 
     fn keep(&mut self, mut memory: Vec<u8>) {
         if memory.capacity() > KEPT_MAX {
-            self.blocks.push(memory);
+            if self.blocks.len() < SPENT_MAX {
+                self.blocks.push(memory);
+            }
         } else if memory.capacity() > self.kept.capacity() {
             memory.clear();
             self.kept = memory;
@@ -235,6 +240,20 @@ mod tests {
             })
             .unwrap();
         assert_eq!(queue.len(), 1);
+    }
+
+    #[test]
+    fn a_queue_that_never_quite_drains_does_not_grow() {
+        let mut queue = WriteQueue::new();
+        queue.push(&[1; 10_000]);
+        for _ in 0..10_000 {
+            queue.push(&[1; 1000]);
+            queue.push_block(vec![2; 1000].into());
+            while queue.len() > 10_000 {
+                queue.write(|slices| Ok(slices[0].len().min(777))).unwrap();
+            }
+        }
+        assert!(queue.memory() < 8 * CHUNK_MAX, "{} bytes", queue.memory());
     }
 
     #[test]
