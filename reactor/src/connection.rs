@@ -74,6 +74,8 @@ pub(crate) struct Connection {
     pub(crate) paused: bool,
     /// The queue reached its high mark, and has not fallen to its low mark since: it is not read.
     pub(crate) full: bool,
+    /// It is read all the same.
+    pub(crate) reads_when_full: bool,
     /// What was left is to be offered again without new bytes.
     pub(crate) offer: bool,
     /// The peer's FIN has been read.
@@ -107,7 +109,8 @@ impl Connection {
 
     /// Whether its handler is to hear what the peer sends.
     pub(crate) fn hears(&self) -> bool {
-        self.life == Life::Open && !self.paused && !self.full && !self.read_ended
+        let may_read = !self.full || self.reads_when_full;
+        self.life == Life::Open && !self.paused && may_read && !self.read_ended
     }
 
     /// Whether what the peer sends is read and thrown away.
@@ -250,6 +253,7 @@ impl Table {
             reason: CloseReason::Asked,
             paused: false,
             full: false,
+            reads_when_full: self.limits(service).is_some_and(|limits| limits.reads_when_full),
             offer: false,
             read_ended: false,
             finish: false,

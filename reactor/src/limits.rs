@@ -33,6 +33,10 @@ pub struct Limits {
     /// Bytes. When the queue has fallen to this, reading goes on. Default: 64 KiB, and never more than
     /// `queue_high`.
     pub queue_low: usize,
+    /// Whether a peer is read although this much is queued for it. Default: no, which bounds whoever
+    /// answers what it reads. A client wants it: if neither side read while it cannot write, both would
+    /// wait for ever.
+    pub reads_when_full: bool,
     /// Bytes. More than this queued for a peer closes it as [`SlowConsumer`](crate::CloseReason).
     /// Default: 1 MiB; 0: none, for a service that answers its peers one answer at a time and stops when
     /// [`is_full`](crate::ConnContext::is_full), and so is bounded by `queue_high` and one answer.
@@ -61,6 +65,7 @@ impl Default for Limits {
             max_per_ip: 0,
             queue_high: 256 * 1024,
             queue_low: 64 * 1024,
+            reads_when_full: false,
             queue_max: 1024 * 1024,
             input_max: 1024 * 1024,
             idle_timeout: Duration::ZERO,

@@ -65,6 +65,23 @@ fn input_left_because_the_queue_was_full_is_offered_again_by_itself() {
 }
 
 #[test]
+fn a_client_may_read_although_it_cannot_write() {
+    let mut probe = Probe::default();
+    probe.data = Box::new(|input, _| input.consume(usize::MAX));
+    let limits =
+        Limits { queue_high: 100, queue_low: 10, reads_when_full: true, ..Limits::default() };
+    let config = Config { limits, ..propagating() };
+    let mut stage = Stage::with_config(probe, config, ServiceConfig::new());
+    let id = stage.open();
+    stage.stall(id, 0);
+    stage.with(|_, cx| assert!(cx.send_to(id, &[1; 100]) && cx.at(id).unwrap().is_full()));
+    stage.deliver(id, &pattern(5000));
+    assert!(stage.handler().data() == pattern(5000));
+    stage.stall(id, 90);
+    assert_eq!(stage.handler().heard.last(), Some(&Heard::Drained(id)));
+}
+
+#[test]
 fn a_paused_connection_hears_neither_bytes_nor_the_end() {
     let mut probe = Probe::default();
     probe.open = Box::new(|cx| cx.pause());

@@ -69,7 +69,8 @@ impl<D: Driver> Reactor<D> {
         }
         // Who answers byte for byte never queues more than the high mark.
         let high = self.core.table.limits(connection.service).map_or(0, |limits| limits.queue_high);
-        let limit = if hears { high.saturating_sub(connection.queued()).max(1) } else { budget };
+        let answers = hears && !connection.reads_when_full;
+        let limit = if answers { high.saturating_sub(connection.queued()).max(1) } else { budget };
         if self.block.capacity() < self.core.table.block_size {
             let block_size = self.core.table.block_size;
             self.block.refill(self.core.table.spares.block(), block_size);
