@@ -1,0 +1,110 @@
+//! The limits of the command line, as limits of the library.
+
+use reactor::Limits;
+use rustix::process::{Resource, getrlimit};
+
+use crate::options::ServerOptions;
+use crate::page::CONNECTIONS_MAX;
+
+/// How a service comes to have bytes waiting for a peer; it decides what `--queue-limit` means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Traffic {
+    /// It answers its peers: it stops reading well below the limit, and so never reaches it.
+    Answers,
+    /// It tells many what one has said: whoever reaches the limit is closed.
+    FansOut,
+}
+
+/// Descriptors that a program needs whatever it serves: standard streams, signals, files of its own, and
+/// some that it has inherited.
+const DESCRIPTORS_OWN: usize = 32;
+/// Descriptors of one loop: its poll, its waker, and room for what it has just accepted to refuse it.
+const DESCRIPTORS_PER_LOOP: usize = 4;
+
+impl ServerOptions {
+    /// What the options allow each connection of the service, and all of them together.
+    pub fn limits(&self, traffic: Traffic) -> Limits {
+        let defaults = Limits::default();
+        let limits = Limits {
+            max_connections: self.max_connections.unwrap_or_else(|| self.connections_possible()),
+            max_per_ip: self.max_per_ip,
+            idle_timeout: self.idle_timeout,
+            drain_timeout: match self.idle_timeout.is_zero() {
+                true => defaults.drain_timeout,
+                false => self.idle_timeout,
+            },
+            ..defaults
+        };
+        match (traffic, self.queue_limit) {
+            // Without a limit there still is a mark at which a service that answers stops to read.
+            (Traffic::Answers, 0) => Limits { queue_max: 0, ..limits },
+            (Traffic::Answers, limit) => Limits {
+                queue_high: (limit / 2).max(1),
+                queue_low: limit / 4,
+                queue_max: 0,
+                ..limits
+            },
+            (Traffic::FansOut, limit) => Limits { queue_max: limit, ..limits },
+        }
+    }
+
+    fn connections_possible(&self) -> usize {
+        let loops = usize::from(self.loops);
+        let sockets = (self.listen.len() + 1) * loops;
+        let reserve = DESCRIPTORS_OWN + loops * DESCRIPTORS_PER_LOOP + sockets + CONNECTIONS_MAX;
+        connections_within(getrlimit(Resource::Nofile).current, reserve)
+    }
+}
+
+/// 0, which is none, where the system sets no limit.
+fn connections_within(descriptors: Option<u64>, reserve: usize) -> usize {
+    descriptors.map_or(0, |descriptors| {
+        let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
+        descriptors.saturating_sub(reserve).max(1)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::tests::parse;
+    use std::time::Duration;
+
+    #[test]
+    fn the_descriptor_limit_leaves_a_reserve_and_at_least_one() {
+        assert_eq!(connections_within(Some(20_000), 100), 19_900);
+        assert_eq!(connections_within(Some(64), 100), 1);
+        assert_eq!(connections_within(None, 100), 0);
+        let possible = parse(&[]).unwrap().limits(Traffic::Answers).max_connections;
+        assert!(possible > 0);
+        let limits = parse(&["--max-connections", "7"]).unwrap().limits(Traffic::Answers);
+        assert_eq!(limits.max_connections, 7);
+        let limits = parse(&["--max-connections", "0"]).unwrap().limits(Traffic::Answers);
+        assert_eq!(limits.max_connections, 0);
+    }
+
+    #[test]
+    fn who_answers_stops_below_the_limit_and_who_fans_out_closes_at_it() {
+        let marks = |limit, traffic| {
+            let limits = parse(&["--queue-limit", limit]).unwrap().limits(traffic);
+            (limits.queue_high, limits.queue_low, limits.queue_max)
+        };
+        assert_eq!(marks("1MiB", Traffic::Answers), (1 << 19, 1 << 18, 0));
+        assert_eq!(marks("1", Traffic::Answers), (1, 0, 0));
+        let defaults = Limits::default();
+        let usual = (defaults.queue_high, defaults.queue_low);
+        assert_eq!(marks("0", Traffic::Answers), (usual.0, usual.1, 0));
+        assert_eq!(marks("2MiB", Traffic::FansOut), (usual.0, usual.1, 2 << 20));
+        assert_eq!(marks("0", Traffic::FansOut), (usual.0, usual.1, 0));
+    }
+
+    #[test]
+    fn draining_takes_as_long_as_silence_may() {
+        let limits =
+            |timeout| parse(&["--idle-timeout", timeout]).unwrap().limits(Traffic::Answers);
+        assert_eq!(limits("7s").idle_timeout, Duration::from_secs(7));
+        assert_eq!(limits("7s").drain_timeout, Duration::from_secs(7));
+        assert_eq!(limits("0").idle_timeout, Duration::ZERO);
+        assert_eq!(limits("0").drain_timeout, Limits::default().drain_timeout);
+    }
+}

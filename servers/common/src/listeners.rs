@@ -1,0 +1,184 @@
+//! Listeners: all opened before anything else happens, and told on stdout once they are served.
+
+use std::io;
+
+use reactor::{Address, Bind, Handler, Listen, ListenError, Reactor, Service, Target};
+
+use crate::address::ListenAddress;
+use crate::failure::Failure;
+use crate::options::ServerOptions;
+
+/// What one loop serves: its share of every listener.
+pub(crate) type Share = Vec<Socket>;
+
+/// A socket that is open.
+pub(crate) enum Socket {
+    Stream(Listen),
+    Datagram(Bind),
+}
+
+/// Everything that `--listen` asked for.
+pub(crate) struct Listeners {
+    /// One for each loop.
+    pub(crate) shares: Vec<Share>,
+    /// What stdout is told, in order.
+    pub(crate) ready_lines: Vec<String>,
+}
+
+impl Listeners {
+    /// Opens them all, or none.
+    pub(crate) fn open(options: &ServerOptions, datagrams: bool) -> Result<Self, Failure> {
+        if let Some(address) =
+            options.listen.iter().find(|address| !datagrams && is_datagram(address))
+        {
+            return Err(Failure::usage(format!(
+                "--listen {address}: this service has no datagrams"
+            )));
+        }
+        let loops = usize::from(options.loops);
+        let mut listeners =
+            Self { shares: (0..loops).map(|_| Share::new()).collect(), ready_lines: Vec::new() };
+        for address in &options.listen {
+            let sockets = open(address, options, loops)?;
+            listeners.ready_lines.extend(sockets.first().map(Socket::ready_line));
+            for (share, socket) in listeners.shares.iter_mut().zip(sockets) {
+                share.push(socket);
+            }
+        }
+        Ok(listeners)
+    }
+}
+
+fn is_datagram(address: &ListenAddress) -> bool {
+    matches!(address, ListenAddress::Datagram(_))
+}
+
+/// The same address for each loop.
+fn open(
+    address: &ListenAddress,
+    options: &ServerOptions,
+    loops: usize,
+) -> Result<Vec<Socket>, ListenError> {
+    Ok(match address {
+        ListenAddress::Stream(target) => {
+            let listen = listen_at(target, options);
+            listen.open_for(loops)?.into_iter().map(Socket::Stream).collect()
+        }
+        ListenAddress::Datagram(target) => {
+            let bind = Bind::at(target.clone());
+            bind.open_for(loops)?.into_iter().map(Socket::Datagram).collect()
+        }
+    })
+}
+
+/// A backlog of 0 is no limit, as everywhere: the system's own remains.
+pub(crate) fn listen_at(target: &Target, options: &ServerOptions) -> Listen {
+    let backlog = match options.backlog {
+        0 => u32::MAX,
+        backlog => backlog,
+    };
+    Listen::at(target.clone()).backlog(backlog)
+}
+
+impl Socket {
+    fn ready_line(&self) -> String {
+        match self {
+            Self::Stream(listen) => ready_line("tcp", listen.address()),
+            Self::Datagram(bind) => ready_line("udp", bind.address()),
+        }
+    }
+}
+
+/// What stdout is told of an open socket. A path is told as it was given.
+pub(crate) fn ready_line(scheme: &str, address: Option<&Address>) -> String {
+    match address {
+        Some(Address::Ip(address)) => format!("listening on {scheme}://{address}"),
+        Some(Address::Unix(Some(path))) => format!("listening on unix://{}", path.display()),
+        Some(Address::Unix(None)) | None => format!("listening on {scheme}://"),
+    }
+}
+
+/// Gives a loop its share.
+pub(crate) fn attach<H: Handler>(
+    reactor: &mut Reactor,
+    service: &Service<H>,
+    share: Share,
+) -> io::Result<()> {
+    for socket in share {
+        let attached = match socket {
+            Socket::Stream(listen) => reactor.listen(service, listen).map(drop),
+            Socket::Datagram(bind) => reactor.bind(service, bind).map(drop),
+        };
+        attached.map_err(io::Error::other)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::tests::parse;
+
+    #[test]
+    fn a_ready_line_tells_the_scheme_and_the_place() {
+        let line = |scheme, text: &str| {
+            let address = match Target::from(text) {
+                Target::Ip(address) => Address::Ip(address),
+                Target::Unix(path) => Address::Unix(Some(path.into())),
+                Target::Name(name) => panic!("{name} is a name"),
+            };
+            ready_line(scheme, Some(&address))
+        };
+        assert_eq!(line("tcp", "127.0.0.1:1"), "listening on tcp://127.0.0.1:1");
+        assert_eq!(line("tcp", "[::1]:9002"), "listening on tcp://[::1]:9002");
+        assert_eq!(line("udp", "127.0.0.1:1"), "listening on udp://127.0.0.1:1");
+        assert_eq!(line("tcp", "unix:/run/x.sock"), "listening on unix:///run/x.sock");
+        assert_eq!(line("tcp", "unix:x.sock"), "listening on unix://x.sock");
+    }
+
+    #[test]
+    fn each_loop_has_a_share_of_each_listener_and_each_listener_one_line() {
+        let options = parse(&[
+            "--loops=3",
+            "--listen=127.0.0.1:0",
+            "--listen=udp:127.0.0.1:0",
+            "--listen=[::1]:0",
+        ])
+        .unwrap();
+        let listeners = Listeners::open(&options, true).unwrap();
+        assert_eq!(listeners.shares.len(), 3);
+        assert!(listeners.shares.iter().all(|share| share.len() == 3));
+        let schemes: Vec<_> =
+            listeners.ready_lines.iter().map(|line| line.rsplit_once(':').unwrap().0).collect();
+        assert_eq!(
+            schemes,
+            [
+                "listening on tcp://127.0.0.1",
+                "listening on udp://127.0.0.1",
+                "listening on tcp://[::1]"
+            ]
+        );
+    }
+
+    #[test]
+    fn datagrams_are_refused_where_the_service_has_none() {
+        let options = parse(&["--listen=udp:127.0.0.1:0"]).unwrap();
+        let failure = Listeners::open(&options, false).err().unwrap();
+        assert_eq!(
+            failure,
+            Failure::usage("--listen udp:127.0.0.1:0: this service has no datagrams")
+        );
+    }
+
+    #[test]
+    fn an_address_that_is_taken_is_an_error_with_one_loop_and_with_two() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        for loops in ["1", "2"] {
+            let options = parse(&["--loops", loops, "--listen", &address.to_string()]).unwrap();
+            let failure = Listeners::open(&options, true).err().unwrap();
+            let text = format!("error: cannot listen on {address}: address in use");
+            assert_eq!(failure.to_string(), text);
+        }
+    }
+}

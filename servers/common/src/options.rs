@@ -1,0 +1,165 @@
+//! The options that all servers have.
+
+use std::time::Duration;
+
+use clap::Args;
+use clap::builder::RangedU64ValueParser;
+use reactor::{Config, Target};
+
+use crate::address::{ListenAddress, parse_peer};
+use crate::failure::Failure;
+use crate::logging::LogOptions;
+use crate::unavailable::ServerUnavailable;
+use crate::units::{parse_duration, parse_size};
+
+/// What a loop's number may be, and so how many of them there are at most.
+const LOOPS_MAX: u64 = 1024;
+
+/// The options that all servers have.
+#[derive(Args, Clone, Debug)]
+pub struct ServerOptions {
+    /// Where to listen.
+    #[arg(
+        long,
+        value_name = "ADDR",
+        help = "Where to listen: HOST:PORT, [::]:PORT (IPv6 and IPv4), unix:PATH, or udp:HOST:PORT if \
+                the service has datagrams; may be given several times; port 0 asks for a free one"
+    )]
+    pub listen: Vec<ListenAddress>,
+    /// How many connections there may be; what the descriptor limit allows if it is not given.
+    #[arg(
+        long,
+        value_name = "N",
+        help = "How many connections there may be; at the limit, clients wait in the backlog; 0: as \
+                many as the system allows [default: what the descriptor limit allows]"
+    )]
+    pub max_connections: Option<usize>,
+    /// How many of them may come from one IP address; who comes over it is closed; 0: any
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub max_per_ip: usize,
+    /// How long no byte may move, in either direction, on a connection; 0: for ever
+    #[arg(long, value_name = "DURATION", default_value = "120s", value_parser = parse_duration)]
+    pub idle_timeout: Duration,
+    /// How many clients may wait to be accepted; 0: as many as the system allows
+    #[arg(long, value_name = "N", default_value_t = 1024)]
+    pub backlog: u32,
+    /// How many bytes may wait for one peer; 0: any
+    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = parse_size)]
+    pub queue_limit: usize,
+    /// How many event loops to run, each on a thread of its own
+    #[arg(long, value_name = "N", default_value_t = 1,
+          value_parser = RangedU64ValueParser::<u16>::new().range(1..=LOOPS_MAX))]
+    pub loops: u16,
+    /// How long a loop may look for work before it sleeps: less latency for more CPU
+    #[arg(long, value_name = "DURATION", default_value = "0", value_parser = parse_duration)]
+    pub spin: Duration,
+    /// Serve a Prometheus page at http://ADDR/metrics
+    #[arg(long, value_name = "ADDR", value_parser = parse_metrics)]
+    pub metrics: Option<Target>,
+    /// How long connections may drain when the server stops
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
+    pub grace: Duration,
+    /// How much is logged.
+    #[command(flatten)]
+    pub log: LogOptions,
+    #[command(flatten)]
+    pub(crate) unavailable: ServerUnavailable,
+}
+
+impl ServerOptions {
+    /// Whether what was asked for is there to be had.
+    ///
+    /// # Errors
+    /// The option that this version does not have.
+    pub fn check(&self) -> Result<(), Failure> {
+        self.unavailable.refuse()
+    }
+
+    /// How each loop is made.
+    pub(crate) fn config(&self) -> Config {
+        Config {
+            spin: self.spin,
+            grace: self.grace,
+            time_handlers: self.metrics.is_some(),
+            ..Config::default()
+        }
+    }
+}
+
+fn parse_metrics(text: &str) -> Result<Target, String> {
+    match parse_peer(text) {
+        Ok(target @ (Target::Ip(_) | Target::Name(_))) => Ok(target),
+        _ => Err("it is not HOST:PORT".to_owned()),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Arguments {
+        #[command(flatten)]
+        server: ServerOptions,
+    }
+
+    pub(crate) fn parse(arguments: &[&str]) -> Result<ServerOptions, clap::Error> {
+        Arguments::try_parse_from([&["server"], arguments].concat())
+            .map(|arguments| arguments.server)
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_contract() {
+        let options = parse(&[]).unwrap();
+        assert!(options.listen.is_empty() && options.max_connections.is_none());
+        assert_eq!((options.max_per_ip, options.backlog, options.loops), (0, 1024, 1));
+        assert_eq!(options.idle_timeout, Duration::from_secs(120));
+        assert_eq!(options.queue_limit, 1 << 20);
+        assert_eq!((options.spin, options.grace), (Duration::ZERO, Duration::from_secs(10)));
+        assert!(options.metrics.is_none() && options.check().is_ok());
+    }
+
+    #[test]
+    fn wrong_values_are_refused_with_the_option_and_the_way_to_write_it() {
+        for (arguments, told) in [
+            (["--grace", "10"], "'10' for '--grace <DURATION>'"),
+            (["--queue-limit", "1MB"], "64KiB"),
+            (["--loops", "0"], "--loops"),
+            (["--loops", "1025"], "--loops"),
+            (["--listen", "nonsense"], "HOST:PORT"),
+            (["--metrics", "unix:/run/x.sock"], "HOST:PORT"),
+            (["--max-connections", "many"], "--max-connections"),
+        ] {
+            let error = parse(&arguments).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            assert!(error.to_string().contains(told), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_this_version_does_not_have_is_told_by_its_name() {
+        for arguments in [
+            &["--tls"][..],
+            &["--cert", "c.pem"],
+            &["--key", "k.pem"],
+            &["--tls-dir", "d"],
+            &["--client-ca", "ca.pem"],
+            &["--trace", "t.json"],
+            &["--stall", "100ms"],
+        ] {
+            let failure = parse(arguments).unwrap().check().unwrap_err();
+            let text = format!("error: {} is not available in this version", arguments[0]);
+            assert_eq!(failure.to_string(), text);
+            assert!(matches!(failure, Failure::Usage(_)));
+        }
+    }
+
+    #[test]
+    fn handlers_are_timed_only_for_those_who_look_at_the_metrics() {
+        assert!(!parse(&[]).unwrap().config().time_handlers);
+        let options = parse(&["--metrics", "127.0.0.1:0", "--spin", "50us"]).unwrap();
+        assert!(options.config().time_handlers);
+        assert_eq!(options.config().spin, Duration::from_micros(50));
+    }
+}

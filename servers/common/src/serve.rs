@@ -1,0 +1,128 @@
+//! A server from its options to its last line.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use reactor::{
+    Admission, Counters, Handler, Limits, Reactor, ServiceConfig, Setup, ShutdownReport,
+};
+
+use crate::failure::Failure;
+use crate::listeners::{Listeners, Share, attach, listen_at, ready_line};
+use crate::loops::Loops;
+use crate::options::ServerOptions;
+use crate::page::MetricsPage;
+use crate::stdio::print_line;
+
+/// What is served, beside its handlers.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// Its name in the log.
+    pub name: &'static str,
+    /// Whether it has datagrams, and so `--listen udp:..`.
+    pub datagrams: bool,
+    /// What it allows its connections: see [`ServerOptions::limits`].
+    pub limits: Limits,
+}
+
+/// Serves until a signal asks for the end.
+///
+/// `make` makes the handler of each loop, on that loop's thread: it is given the loop's number, and the
+/// configuration that the service is to be added with, to which it may add an inbox.
+///
+/// # Guarantees
+/// - All listeners are open, and all loops run, before the first ready line is printed.
+/// - With one loop everything is on the calling thread, and there is no other.
+/// - The limits hold over all loops together.
+///
+/// # Errors
+/// What could not be had: an option, an address, a loop; or the loop that failed.
+pub fn serve<H, F>(options: &ServerOptions, program: Program, make: F) -> Result<(), Failure>
+where
+    H: Handler,
+    F: Fn(u16, ServiceConfig<H::Message>) -> (H, ServiceConfig<H::Message>) + Send + Sync + 'static,
+{
+    options.check()?;
+    options.log.start();
+    let mut listeners = Listeners::open(options, program.datagrams)?;
+    let metrics = match &options.metrics {
+        Some(target) => Some(listen_at(target, options).open_for(1)?),
+        None => None,
+    };
+    let crew = Arc::new(Crew { admission: Admission::new(), limits: program.limits.clone(), make });
+    let rest = listeners.shares.split_off(1);
+    let setups = (1..).zip(rest).map(|(number, share)| -> Setup {
+        let crew = Arc::clone(&crew);
+        Box::new(move |reactor| crew.join(reactor, number, share))
+    });
+    let mut loops = Loops::start(options.config(), setups.collect())?;
+    let own = listeners.shares.pop().unwrap_or_default();
+    crew.join(&mut loops.first, 0, own).map_err(Failure::run)?;
+    for listen in metrics.into_iter().flatten() {
+        let counters = all_counters(&loops);
+        let page = loops.first.add_with(MetricsPage::new(counters), MetricsPage::config());
+        listeners.ready_lines.push(ready_line("http", listen.address()));
+        loops.first.listen(&page, listen)?;
+    }
+    announce(&program, options, &listeners.ready_lines);
+    let report = loops.run()?;
+    tell_end(&report, options.log.quiet);
+    Ok(())
+}
+
+/// What all loops have in common.
+struct Crew<F> {
+    admission: Admission,
+    limits: Limits,
+    make: F,
+}
+
+impl<F> Crew<F> {
+    /// Adds the service to a loop.
+    fn join<H>(&self, reactor: &mut Reactor, number: u16, share: Share) -> io::Result<()>
+    where
+        H: Handler,
+        F: Fn(u16, ServiceConfig<H::Message>) -> (H, ServiceConfig<H::Message>),
+    {
+        let config =
+            ServiceConfig::new().limits(self.limits.clone()).admission(self.admission.clone());
+        let (handler, config) = (self.make)(number, config);
+        let service = reactor.add_with(handler, config);
+        attach(reactor, &service, share)
+    }
+}
+
+fn all_counters(loops: &Loops) -> Vec<Counters> {
+    std::iter::once(loops.first.counters()).chain(loops.others.counters().cloned()).collect()
+}
+
+/// The log first: a script that has read the ready lines may stop the server at once.
+fn announce(program: &Program, options: &ServerOptions, ready_lines: &[String]) {
+    let Program { name, limits, .. } = program;
+    let version = env!("CARGO_PKG_VERSION");
+    log::info!(
+        "{name} {version} starts: loops {}, connections at most {}, of one address {}, idle for {:?}",
+        options.loops,
+        or_unlimited(limits.max_connections),
+        or_unlimited(limits.max_per_ip),
+        limits.idle_timeout,
+    );
+    ready_lines.iter().for_each(|line| print_line(line));
+}
+
+fn or_unlimited(limit: usize) -> String {
+    match limit {
+        0 => "any number".to_owned(),
+        limit => limit.to_string(),
+    }
+}
+
+/// The last line. Filters for the log are not meant for it; `-q` is.
+fn tell_end(report: &ShutdownReport, quiet: bool) {
+    if log::log_enabled!(log::Level::Info) {
+        log::info!("stopped: {report}");
+    } else if !quiet {
+        // A closed stderr stops nothing.
+        let _ = writeln!(io::stderr(), "stopped: {report}");
+    }
+}
