@@ -322,6 +322,15 @@ impl<'a> ConnContext<'a> {
         self.cx.core.table.pause(self.id);
     }
 
+    /// Whether it is read although its queue is full: see
+    /// [`Limits::reads_when_full`](crate::Limits::reads_when_full), which it is set to at first.
+    pub fn read_when_full(&mut self, reads: bool) {
+        if let Some(connection) = self.cx.core.table.get_mut(self.id) {
+            connection.reads_when_full = reads;
+        }
+        self.cx.core.table.mark_ready(self.id);
+    }
+
     /// Ends a [`pause`](Self::pause). What was left in the input is offered at once.
     pub fn resume(&mut self) {
         self.cx.core.table.resume(self.id);

@@ -28,7 +28,7 @@ struct Pipe {
 ///
 /// # Guarantees
 /// - **Back-pressure both ways**: an end whose peer's queue is full is paused, so a stalled side costs
-///   no more than its queue's high mark and one read.
+///   no more than its queue's high mark and one read. The two directions do not hold each other up.
 /// - **Half-close both ways**: the end of one direction is passed on behind its bytes; the other
 ///   direction goes on.
 /// - **No half stays**: when an end goes, or could not be connected, the other closes, after what is
@@ -107,6 +107,9 @@ impl Pipes {
         for end in [first, second] {
             self.keys.insert(end, key);
             if let Some(mut end) = cx.at(end) {
+                // What it sends goes to the other: its own queue has no say in that. If it had, two
+                // sides that write before they read would wait for each other for ever.
+                end.read_when_full(true);
                 end.pause();
                 end.resume();
             }

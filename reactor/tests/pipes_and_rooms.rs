@@ -112,6 +112,34 @@ fn both_directions_at_once_with_a_half_close_of_each() {
     assert_eq!(reactor.counters().read().open, 0);
 }
 
+/// A client that writes everything before it reads, through a forwarder to an echo that stops reading
+/// while its answers are not taken: each direction must go on by itself.
+#[test]
+fn a_full_queue_one_way_does_not_stop_the_other() {
+    let mut upstream = Reactor::with_config(propagating()).unwrap();
+    let echo = upstream.add(support::Probe::default());
+    let address = upstream.listen(&echo, "127.0.0.1:0").unwrap().address;
+    let (mut reactor, service, client) = forwarder(Forwarder::to(address));
+    let len = 24 << 20;
+    let mut writer = client.try_clone().unwrap();
+    let writing = thread::spawn(move || writer.write_all(&pattern(len)).unwrap());
+    let reading = thread::spawn(move || {
+        let mut client = client;
+        thread::sleep(Duration::from_millis(500)); // until all queues on the way are full
+        let mut back = vec![0; len];
+        client.read_exact(&mut back).unwrap();
+        back
+    });
+    let until = std::time::Instant::now() + PATIENCE;
+    while reactor.get(&service).ended < 2 && !reading.is_finished() {
+        assert!(std::time::Instant::now() < until, "it has stopped");
+        reactor.turn(Some(Duration::from_millis(1))).unwrap();
+        upstream.turn(Some(Duration::from_millis(1))).unwrap();
+    }
+    writing.join().unwrap();
+    assert!(reading.join().unwrap() == pattern(len));
+}
+
 #[test]
 fn a_refused_upstream_leaves_no_half() {
     let nowhere = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

@@ -15,11 +15,11 @@ pub enum Traffic {
     FansOut,
 }
 
-/// Descriptors that a program needs whatever it serves: standard streams, signals, files of its own, and
-/// some that it has inherited.
-const DESCRIPTORS_OWN: usize = 32;
+/// Descriptors that a program needs whatever it serves: standard streams, signals, and some that it has
+/// inherited.
+const DESCRIPTORS_OWN: usize = 10;
 /// Descriptors of one loop: its poll, its waker, and room for what it has just accepted to refuse it.
-const DESCRIPTORS_PER_LOOP: usize = 4;
+const DESCRIPTORS_PER_LOOP: usize = 3;
 
 impl ServerOptions {
     /// What the options allow each connection of the service, and all of them together.
@@ -51,7 +51,8 @@ impl ServerOptions {
     fn connections_possible(&self) -> usize {
         let loops = usize::from(self.loops);
         let sockets = (self.listen.len() + 1) * loops;
-        let reserve = DESCRIPTORS_OWN + loops * DESCRIPTORS_PER_LOOP + sockets + CONNECTIONS_MAX;
+        let page = if self.metrics.is_some() { CONNECTIONS_MAX } else { 0 };
+        let reserve = DESCRIPTORS_OWN + loops * DESCRIPTORS_PER_LOOP + sockets + page;
         connections_within(getrlimit(Resource::Nofile).current, reserve)
     }
 }

@@ -97,7 +97,10 @@ impl Loops {
             log::info!("{name} again: stopping at once");
             self.shutdown(Duration::ZERO);
         } else {
-            log::info!("{name}: stopping, within {:?}", self.grace);
+            match self.grace {
+                Duration::MAX => log::info!("{name}: stopping, however long that takes"),
+                grace => log::info!("{name}: stopping, within {grace:?}"),
+            }
             self.watch_on();
             self.shutdown(self.grace);
         }

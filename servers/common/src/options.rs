@@ -56,7 +56,7 @@ pub struct ServerOptions {
     /// Serve a Prometheus page at http://ADDR/metrics
     #[arg(long, value_name = "ADDR", value_parser = parse_metrics)]
     pub metrics: Option<Target>,
-    /// How long connections may drain when the server stops
+    /// How long connections may drain when the server stops; 0: as long as they take
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
     pub grace: Duration,
     /// How much is logged.
@@ -79,7 +79,7 @@ impl ServerOptions {
     pub(crate) fn config(&self) -> Config {
         Config {
             spin: self.spin,
-            grace: self.grace,
+            grace: if self.grace.is_zero() { Duration::MAX } else { self.grace },
             time_handlers: self.metrics.is_some(),
             ..Config::default()
         }

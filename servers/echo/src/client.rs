@@ -20,8 +20,6 @@ use crate::protocol::Exchange;
 
 /// Bytes that may wait for the server before stdin is read no more.
 const INPUT_MAX: usize = 256 * 1024;
-/// How soon to look whether the server has taken some of them, if it says nothing meanwhile.
-const LOOK: Duration = Duration::from_millis(10);
 /// Bytes that may wait for stdout before the server is read no more.
 const OUTPUT_MAX: usize = 256 * 1024;
 /// How long the server's FIN is waited for when all has come back.
@@ -68,8 +66,6 @@ pub struct EchoClient {
     peer_has_finished: bool,
     /// Input was asked for, and has not come.
     is_asked: bool,
-    /// When to ask for it, if nothing happens before.
-    look: Option<TimerId>,
     /// How it went, once that is settled; what is still to be written is written before the end.
     outcome: Option<Result<(), Failure>>,
 }
@@ -86,18 +82,22 @@ impl EchoClient {
             connection: None,
             peer_has_finished: false,
             is_asked: false,
-            look: None,
             outcome: None,
         }
     }
 
     /// What it is to be added with.
     ///
-    /// A connection whose queue is full is not read. For an echo that would be a deadlock: the server
-    /// does not take more before its answers are taken. So the queue is never full here; the client
-    /// bounds it itself, by what it asks its input for.
+    /// It reads what comes back although its own queue is full: an echo server takes no more before its
+    /// answers are taken, and both would wait for ever.
     pub fn limits() -> Limits {
-        Limits { queue_high: usize::MAX, queue_max: 0, ..Limits::default() }
+        Limits {
+            queue_high: INPUT_MAX,
+            queue_low: INPUT_MAX / 4,
+            queue_max: 0,
+            reads_when_full: true,
+            ..Limits::default()
+        }
     }
 
     /// Begins to connect.
@@ -143,14 +143,9 @@ impl EchoClient {
 
     /// Asks for more input if there is room for it.
     fn ask(&mut self, cx: &mut ConnContext<'_>) {
-        if self.is_asked || !cx.can_send() {
-            return;
-        }
-        if cx.queued() < INPUT_MAX {
+        if !self.is_asked && cx.can_send() && !cx.is_full() {
             self.is_asked = true;
             self.input.ask();
-        } else if self.look.is_none() {
-            self.look = Some(cx.set_timer(LOOK));
         }
     }
 
@@ -248,6 +243,9 @@ impl Handler for EchoClient {
         if !was_complete || self.output.waiting() >= OUTPUT_MAX {
             self.watch(cx);
         }
+    }
+
+    fn on_drained(&mut self, (): &mut (), cx: &mut ConnContext<'_>) {
         self.ask(cx);
     }
 
@@ -297,14 +295,9 @@ impl Handler for EchoClient {
         }
     }
 
-    fn on_timer(&mut self, timer: TimerId, cx: &mut Context<'_>) {
-        if self.look != Some(timer) {
-            return self.start(cx); // it was the wait before the next attempt
-        }
-        self.look = None;
-        if let Some(mut connection) = self.connection.and_then(|id| cx.at(id)) {
-            self.ask(&mut connection);
-        }
+    /// The wait before the next attempt is over.
+    fn on_timer(&mut self, _: TimerId, cx: &mut Context<'_>) {
+        self.start(cx);
     }
 
     fn on_message(&mut self, message: ClientMessage, cx: &mut Context<'_>) {
