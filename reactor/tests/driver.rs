@@ -55,10 +55,13 @@ struct World {
     waits: VecDeque<Line>,
     listener: Option<Token>,
     connection: Option<Token>,
+    answer: Option<(Token, io::Result<Vec<SocketAddr>>)>,
 }
 
 const ADDRESS: SocketAddr =
     SocketAddr::V4(std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 1));
+const SECOND: SocketAddr =
+    SocketAddr::V4(std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 2));
 const ALL: Readiness =
     Readiness { readable: true, writable: true, hang_up: false, error: false, urgent: false };
 
@@ -94,18 +97,27 @@ impl Driver for World {
         self.connection = Some(token);
         Ok(())
     }
-    fn connect(&mut self, _: &Address, _: &Connect, _: Token) -> io::Result<Line> {
-        Err(ErrorKind::NetworkUnreachable.into())
+    fn connect(&mut self, to: &Address, _: &Connect, token: Token) -> io::Result<Line> {
+        if *to != Address::Ip(SECOND) {
+            return Err(ErrorKind::NetworkUnreachable.into());
+        }
+        self.connection = Some(token);
+        Ok(self.line.clone())
     }
     fn bind(&mut self, _: Bind, _: Token) -> Result<(Nothing, Address), ListenError> {
         Ok((Nothing, ADDRESS.into()))
     }
     fn close_socket(&mut self, _: Nothing) {}
-    fn resolve(&mut self, _: &str, _: u16, _: Token) -> io::Result<()> {
-        Err(ErrorKind::QuotaExceeded.into())
+    fn resolve(&mut self, host: &str, _: u16, token: Token) -> io::Result<()> {
+        match host {
+            "two" => self.answer = Some((token, Ok(vec![ADDRESS, SECOND]))),
+            "none" => self.answer = Some((token, Ok(vec![]))),
+            _ => return Err(ErrorKind::QuotaExceeded.into()),
+        }
+        Ok(())
     }
     fn resolved(&mut self) -> Option<(Token, io::Result<Vec<SocketAddr>>)> {
-        None
+        self.answer.take()
     }
     fn watch_signals(&mut self, _: &[Signal]) -> io::Result<()> {
         Ok(())
@@ -156,7 +168,7 @@ impl DatagramSocket for Nothing {
 fn world() -> World {
     let line = Line::default();
     let waits = VecDeque::from([line.clone()]);
-    World { line, now: Instant::now(), waits, listener: None, connection: None }
+    World { line, now: Instant::now(), waits, listener: None, connection: None, answer: None }
 }
 
 #[test]
@@ -183,4 +195,16 @@ fn what_a_driver_refuses_is_told() {
     let errors = [reactor::ConnectError::Unreachable, reactor::ConnectError::Limit];
     let expected = [0, 1].map(|index| Heard::ConnectFailed(ids[index], errors[index].clone()));
     assert_eq!(reactor.get(&service).heard, expected);
+}
+
+#[test]
+fn the_addresses_of_a_name_are_tried_in_turn() {
+    let mut reactor = Reactor::with_driver(propagating(), world());
+    let service = reactor.add(Probe::default());
+    let id = reactor.connect(&service, "two:1");
+    support::turn_until(&mut reactor, &service, |probe| !probe.heard.is_empty());
+    assert_eq!(reactor.get(&service).heard[0], Heard::Open(id));
+    let id = reactor.connect(&service, "none:1");
+    let failed = Heard::ConnectFailed(id, reactor::ConnectError::NotFound);
+    support::turn_until(&mut reactor, &service, |probe| probe.heard.contains(&failed));
 }

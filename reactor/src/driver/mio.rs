@@ -109,11 +109,11 @@ impl Driver for MioDriver {
         Ok(match &listener.kind {
             ListenerKind::Tcp(listener) => {
                 let (stream, peer) = listener.accept()?;
-                (MioStream::Tcp(stream), Address::Ip(peer))
+                (MioStream(StreamKind::Tcp(stream)), Address::Ip(peer))
             }
             ListenerKind::Unix(listener) => {
                 let (stream, peer) = listener.accept()?;
-                (MioStream::Unix(stream), Address::from_unix(&peer))
+                (MioStream(StreamKind::Unix(stream)), Address::from_unix(&peer))
             }
         })
     }
@@ -140,9 +140,10 @@ impl Driver for MioDriver {
         }
         let socket = OwnedFd::from(socket);
         let stream = match to {
-            Address::Ip(_) => MioStream::Tcp(TcpStream::from_std(socket.into())),
-            Address::Unix(_) => MioStream::Unix(UnixStream::from_std(socket.into())),
+            Address::Ip(_) => StreamKind::Tcp(TcpStream::from_std(socket.into())),
+            Address::Unix(_) => StreamKind::Unix(UnixStream::from_std(socket.into())),
         };
+        let stream = MioStream(stream);
         self.watch(&stream, token)?;
         Ok(stream)
     }
@@ -224,42 +225,42 @@ impl AsFd for ListenerKind {
 }
 
 /// A stream of the system. Opaque: it is here for the sake of [`Driver`].
-pub enum MioStream {
-    #[doc(hidden)]
+pub struct MioStream(StreamKind);
+
+enum StreamKind {
     Tcp(TcpStream),
-    #[doc(hidden)]
     Unix(UnixStream),
 }
 
 impl From<std::net::TcpStream> for MioStream {
     /// A connected stream, which must be non-blocking.
     fn from(stream: std::net::TcpStream) -> Self {
-        Self::Tcp(TcpStream::from_std(stream))
+        Self(StreamKind::Tcp(TcpStream::from_std(stream)))
     }
 }
 
 impl Stream for MioStream {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.read(room),
-            Self::Unix(stream) => stream.read(room),
+        match &mut self.0 {
+            StreamKind::Tcp(stream) => stream.read(room),
+            StreamKind::Unix(stream) => stream.read(room),
         }
     }
 
     fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        match (self, slices) {
+        match (&mut self.0, slices) {
             // send(2) is a little cheaper than writev(2), and one chunk is the rule.
-            (Self::Tcp(stream), [slice]) => stream.write(slice),
-            (Self::Unix(stream), [slice]) => stream.write(slice),
-            (Self::Tcp(stream), slices) => stream.write_vectored(slices),
-            (Self::Unix(stream), slices) => stream.write_vectored(slices),
+            (StreamKind::Tcp(stream), [slice]) => stream.write(slice),
+            (StreamKind::Unix(stream), [slice]) => stream.write(slice),
+            (StreamKind::Tcp(stream), slices) => stream.write_vectored(slices),
+            (StreamKind::Unix(stream), slices) => stream.write_vectored(slices),
         }
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        match self {
-            Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
-            Self::Unix(stream) => stream.shutdown(Shutdown::Write),
+        match &mut self.0 {
+            StreamKind::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            StreamKind::Unix(stream) => stream.shutdown(Shutdown::Write),
         }
     }
 
@@ -267,8 +268,8 @@ impl Stream for MioStream {
         if let Some(error) = self.take_error() {
             return Err(error);
         }
-        let stands = match self {
-            Self::Tcp(stream) => {
+        let stands = match &mut self.0 {
+            StreamKind::Tcp(stream) => {
                 let peer = stream.peer_addr();
                 // A port of our own that was free is where the attempt itself may have come from.
                 if let (Ok(peer), Ok(local)) = (&peer, stream.local_addr())
@@ -278,7 +279,7 @@ impl Stream for MioStream {
                 }
                 peer.map(drop)
             }
-            Self::Unix(stream) => stream.peer_addr().map(drop),
+            StreamKind::Unix(stream) => stream.peer_addr().map(drop),
         };
         match stands {
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
@@ -287,13 +288,13 @@ impl Stream for MioStream {
     }
 
     fn short_read_empties(&self) -> bool {
-        matches!(self, Self::Tcp(_))
+        matches!(self.0, StreamKind::Tcp(_))
     }
 
     fn take_error(&mut self) -> Option<io::Error> {
-        match self {
-            Self::Tcp(stream) => stream.take_error(),
-            Self::Unix(stream) => stream.take_error(),
+        match &mut self.0 {
+            StreamKind::Tcp(stream) => stream.take_error(),
+            StreamKind::Unix(stream) => stream.take_error(),
         }
         .unwrap_or_else(Some)
     }
@@ -308,9 +309,9 @@ impl Stream for MioStream {
 
 impl AsFd for MioStream {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Tcp(stream) => stream.as_fd(),
-            Self::Unix(stream) => stream.as_fd(),
+        match &self.0 {
+            StreamKind::Tcp(stream) => stream.as_fd(),
+            StreamKind::Unix(stream) => stream.as_fd(),
         }
     }
 }
