@@ -29,7 +29,7 @@
 //! ```
 //!
 //! # The path of one byte
-//! 1. [`Driver`] tells the loop that a socket is readable, and `wait` notes it (`reactor.rs`).
+//! 1. [`Driver`] tells the loop that a socket is readable, and `wait` notes it (`reactor/wait.rs`).
 //! 2. `receive` reads it into the loop's one block (`reactor/receive.rs`), and lends that to
 //! 3. [`Handler::on_data`], which answers by [`ConnContext::send`]: into the connection's
 //!    [`WriteQueue`], and the connection onto the list of dirty ones (`connection.rs`).

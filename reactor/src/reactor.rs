@@ -8,6 +8,7 @@ mod flush;
 mod reap;
 mod receive;
 mod shutdown;
+mod wait;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
@@ -19,25 +20,24 @@ use self::accept::Acceptor;
 use self::connect::Attempt;
 use self::receive::DatagramLink;
 use self::shutdown::Phase;
+use self::wait::Link;
 use crate::config::{Config, INBOX_CAPACITY, ServiceConfig};
 use crate::connection::{ServiceIndex, Table};
 use crate::context::{Context, Core};
 use crate::counters::Counters;
 use crate::driver::mio::MioDriver;
-use crate::driver::{Driver, Signal, Stream};
+use crate::driver::{Driver, Signal};
 use crate::handle::{Alarm, Handle, Port, inbox};
 use crate::handler::Handler;
 use crate::host::{HostOf, Hosts, Service};
-use crate::id::{Arena, ConnId, ConnMap, Kind, ListenerId, SocketId, Token};
+use crate::id::{Arena, ConnId, ConnMap, ListenerId, SocketId, Token};
 use crate::limits::Admission;
 use crate::read_buffer::ReadBuffer;
 use crate::reason::{ListenError, ShutdownReport};
-use crate::selector::Readiness;
 use crate::socket::address::Address;
 use crate::socket::connect::Connect;
 use crate::socket::listen::{Bind, Listen};
 use crate::timers::{NEVER, Nanos};
-use crate::transport::Transport;
 
 /// A listener or a datagram socket that has been opened: its name, and where it really is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -174,20 +174,6 @@ pub struct Reactor<D: Driver = MioDriver> {
     due: Vec<Token>,
 }
 
-/// The socket half of a connection that stands, and what is known of its readiness.
-struct Link<S> {
-    transport: Transport<S>,
-    /// A read may yield something.
-    readable: bool,
-    /// A write may take something.
-    writable: bool,
-    /// A read may be short with more behind it: the peer has finished, or there is urgent data, or the
-    /// stream is of a kind of which that is always so. Once it is set it stays.
-    reads_may_be_short: bool,
-    /// There is an error to ask for.
-    error: bool,
-}
-
 impl Reactor {
     /// A loop on the system's sockets.
     ///
@@ -285,79 +271,6 @@ impl<D: Driver> Reactor<D> {
                 Turn::Signal(signal) => log::debug!("{signal:?} is ignored"),
             }
         }
-    }
-
-    fn wait(&mut self, max_wait: Option<Duration>) -> io::Result<()> {
-        let now = self.clock();
-        let due = self.next_due().map(|due| Duration::from_nanos(due.saturating_sub(now)));
-        let timeout = match (max_wait, due) {
-            _ if self.has_work() => Some(Duration::ZERO),
-            (Some(max_wait), Some(due)) => Some(max_wait.min(due)),
-            (max_wait, due) => max_wait.or(due),
-        };
-        if self.config.spin.is_zero() {
-            self.poll(timeout)?;
-        } else {
-            self.spin(timeout)?;
-        }
-        self.core.table.now = self.clock();
-        self.core.table.counters.turns().increment();
-        Ok(())
-    }
-
-    /// Looks for work again and again before it sleeps, as long as that pays.
-    fn spin(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        let until = timeout.map_or(self.config.spin, |timeout| timeout.min(self.config.spin));
-        let began = self.driver.now();
-        let elapsed = |this: &Self| this.driver.now().saturating_duration_since(began);
-        while self.spin_pays && elapsed(self) < until {
-            if self.poll(Some(Duration::ZERO))? {
-                return Ok(());
-            }
-        }
-        let left = timeout.map(|timeout| timeout.saturating_sub(elapsed(self)));
-        let slept = self.driver.now();
-        self.poll(left)?;
-        self.spin_pays = self.driver.now().saturating_duration_since(slept) < self.config.spin;
-        Ok(())
-    }
-
-    /// Waits, and notes what the driver tells. Whether anything came, be it for the driver alone.
-    fn poll(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
-        let Self { driver, core, links, .. } = self;
-        let Self { acceptors, sockets, attempts, .. } = self;
-        let Self { ready_acceptors, ready_sockets, ready_attempts, .. } = self;
-        let loop_number = core.table.loop_number();
-        let mut events = 0;
-        let came = driver.wait(timeout, |token, readiness| {
-            events += 1;
-            // Whoever an event is about may be gone, and its slot another's: then nobody is found.
-            let id = token.id(loop_number);
-            match token.kind() {
-                Some(Kind::Connection) => match links.get_mut(ConnId(id)) {
-                    Some(link) => link.note(readiness, ConnId(id), &mut core.table),
-                    None => {
-                        if let Some(attempt) = attempts.get_mut(&ConnId(id)) {
-                            attempt.note(readiness);
-                            ready_attempts.push(ConnId(id));
-                        }
-                    }
-                },
-                Some(Kind::Listener) => {
-                    if let Some(acceptor) = acceptors.get_mut(id) {
-                        acceptor.note(ListenerId(id), ready_acceptors);
-                    }
-                }
-                Some(Kind::Socket) => {
-                    if let Some(link) = sockets.get_mut(&SocketId(id)) {
-                        link.note(readiness, SocketId(id), ready_sockets, core);
-                    }
-                }
-                Some(Kind::Timer) | None => {}
-            }
-        })?;
-        core.table.counters.events().add(events);
-        Ok(came)
     }
 
     /// What a turn came to, and the last of its work: time is taken, shutdown goes on.
@@ -570,27 +483,6 @@ fn too_many() -> ! {
 #[expect(clippy::panic, reason = "documented on `Service`; there is no value to answer with")]
 fn stranger<H>(service: &Service<H>) -> ! {
     panic!("{service:?} is not a service of this reactor");
-}
-
-impl<S: Stream> Link<S> {
-    fn new(transport: Transport<S>) -> Self {
-        // Room to write is assumed: the first write that is refused makes an edge come.
-        let reads_may_be_short = !transport.short_read_empties();
-        Self { transport, readable: false, writable: true, reads_may_be_short, error: false }
-    }
-
-    /// Remembers what an event tells, until it is used up.
-    fn note(&mut self, readiness: Readiness, id: ConnId, table: &mut Table) {
-        self.readable |= readiness.readable;
-        self.reads_may_be_short |= readiness.hang_up | readiness.urgent;
-        self.error |= readiness.error;
-        if self.readable || self.error {
-            table.mark_ready(id);
-        }
-        if readiness.writable && !std::mem::replace(&mut self.writable, true) {
-            table.mark_dirty(id);
-        }
-    }
 }
 
 impl<D: Driver> Drop for Reactor<D> {

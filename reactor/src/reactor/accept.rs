@@ -3,7 +3,8 @@
 use std::io;
 use std::time::Duration;
 
-use super::{Link, Opened, Reactor};
+use super::wait::Link;
+use super::{Opened, Reactor};
 use crate::connection::{Life, Origin, ServiceIndex};
 use crate::driver::Driver;
 use crate::host::Call;

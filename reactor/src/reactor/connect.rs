@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
-use super::{Link, Reactor};
+use super::Reactor;
+use super::wait::Link;
 use crate::connection::Life;
 use crate::driver::{Driver, Stream};
 use crate::host::Call;
