@@ -35,7 +35,8 @@ impl Server {
         if let Some(output) = child.stdout.take() {
             BufReader::new(output).read_line(&mut line)?;
         }
-        let address = line.trim().strip_prefix("listening on tcp://").unwrap_or_default().to_owned();
+        let address =
+            line.trim().strip_prefix("listening on tcp://").unwrap_or_default().to_owned();
         Ok(Self { child, address })
     }
 
@@ -160,7 +161,9 @@ fn main() -> io::Result<()> {
     let bare = folder.join("bare-mio");
     let ours = folder.join("echo-server");
     let plain: &[&str] = &["--listen", "127.0.0.1:0", "-q"];
-    println!("server CPU per message; ratio to bare mio: median (lowest to highest) of {ROUNDS} rounds");
+    println!(
+        "server CPU per message; ratio to bare mio: median (lowest to highest) of {ROUNDS} rounds"
+    );
     println!("connections  bytes  bare mio ns  bare again          echo-server");
     for (connections, size) in [(1, 64), (64, 64), (1000, 64), (64, 16 * 1024)] {
         let (mut bases, mut again, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
