@@ -84,8 +84,8 @@ pub struct Memory {
 ///    source left before `WouldBlock` (a budget spent, a pause, a full queue, accepting paused) stays on
 ///    the loop's own list, and the loop does not sleep over it. After running out of descriptors it
 ///    tries again ten times a second, and as soon as a connection leaves, and says so once.
-/// 2. **Fair.** [`Budgets`] bound what one turn does for one source.
-/// 3. **Bounded.** [`Limits`] bound every queue and table; [`memory`](Self::memory) says who holds how
+/// 2. **Fair.** [`Budgets`](crate::Budgets) bound what one turn does for one source.
+/// 3. **Bounded.** [`Limits`](crate::Limits) bound every queue and table; [`memory`](Self::memory) says who holds how
 ///    much.
 /// 4. **Nothing is lost on close**: see [`ConnContext::close`](crate::ConnContext::close).
 /// 5. **Every connection ends with one typed reason**, and 6. **a panic in a callback about a connection
