@@ -29,7 +29,8 @@ pub struct Config {
     pub limits: Limits,
     /// What is done when a callback panics. Default: that connection closes.
     pub panics: Panics,
-    /// How long a loop that is asked to [stop](crate::Handle::stop) may drain. Default: 10 s.
+    /// How long a loop that is asked to [stop](crate::Handle::stop) may drain. Default: 10 s; zero: not at
+    /// all, everything is cut off; [`Duration::MAX`]: as long as it takes.
     pub grace: Duration,
     /// How long the loop may look for work before it sleeps: less latency for more CPU. It looks only
     /// while that pays: after it has looked in vain, it sleeps at once until a sleep was as short as

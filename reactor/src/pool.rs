@@ -153,7 +153,7 @@ impl Drop for Pool {
         self.shutdown(Duration::ZERO);
         for member in &mut self.members {
             if let Err(error) = member.join() {
-                log::error!("a loop has ended: {error}");
+                log::debug!("a loop has ended: {error}"); // `start` and `join` tell their caller
             }
         }
     }

@@ -357,7 +357,8 @@ impl<D: Driver> Reactor<D> {
         service
     }
 
-    /// Opens a listener, and gives its connections to `service`.
+    /// Opens a listener, and gives its connections to `service`. A *name* is looked up here and now, which
+    /// may take seconds; an address is not.
     ///
     /// # Errors
     /// The address, and what the system said; a loop that [stops](Self::is_stopping) opens none.
@@ -370,7 +371,8 @@ impl<D: Driver> Reactor<D> {
         self.open_acceptor(service.index, listen.into())
     }
 
-    /// Opens a datagram socket, and gives what it receives to `service`. A datagram that is longer than
+    /// Opens a datagram socket, and gives what it receives to `service`. As with
+    /// [`listen`](Self::listen), a name is looked up here and now. A datagram that is longer than
     /// [`Config::block_size`] is cut.
     ///
     /// # Errors

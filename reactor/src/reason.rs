@@ -93,7 +93,7 @@ impl From<&io::Error> for ConnectError {
             io::ErrorKind::TimedOut => Self::TimedOut,
             io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Self::Unreachable,
             io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Self::Reset,
-            io::ErrorKind::InvalidInput => Self::Invalid(error.to_string()),
+            io::ErrorKind::InvalidInput => Self::Invalid(describe(error)),
             kind => Self::Io(kind),
         }
     }
@@ -157,13 +157,24 @@ impl std::error::Error for ListenError {
 /// let error = std::io::Error::from_raw_os_error(98); // EADDRINUSE on Linux
 /// # #[cfg(target_os = "linux")]
 /// assert_eq!(reactor::describe(&error), "address in use");
+/// let error = std::io::Error::from_raw_os_error(24); // EMFILE
+/// assert_eq!(reactor::describe(&error), "too many open files");
 /// ```
 pub fn describe(error: &io::Error) -> String {
     match error.kind() {
         _ if error.raw_os_error().is_none() => error.to_string(),
         io::ErrorKind::NotFound => "no such file or directory".to_owned(),
+        io::ErrorKind::InvalidInput => "invalid address".to_owned(),
         kind if has_name(kind) => kind.to_string(),
-        _ => error.to_string(),
+        _ => without_number(error.to_string()),
+    }
+}
+
+/// The system's own words, without the number that the standard library puts behind them.
+fn without_number(text: String) -> String {
+    match text.rsplit_once(" (os error ") {
+        Some((words, _)) => words.to_lowercase(),
+        None => text,
     }
 }
 

@@ -25,6 +25,8 @@ const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
 /// A listener, and what is known of it.
 pub(super) struct Acceptor<L> {
     pub(super) listener: Option<L>,
+    /// For the log.
+    address: Option<Address>,
     pub(super) service: ServiceIndex,
     /// Invariant: whether it is on the loop's list of ready ones.
     listed: bool,
@@ -71,6 +73,7 @@ impl<D: Driver> Reactor<D> {
         }
         let acceptor = Acceptor {
             listener: None,
+            address: None,
             service,
             listed: false,
             paused: false,
@@ -83,6 +86,7 @@ impl<D: Driver> Reactor<D> {
             Ok((listener, address)) => {
                 if let Some(acceptor) = self.acceptors.get_mut(id) {
                     acceptor.listener = Some(listener);
+                    acceptor.address = Some(address.clone());
                     // The first event may be lost to a driver that watched before it listened.
                     acceptor.note(ListenerId(id), &mut self.ready_acceptors);
                 }
@@ -127,7 +131,7 @@ impl<D: Driver> Reactor<D> {
             }
             // A place of our own is free when one of our connections leaves, and `reap` sees to that.
             Stop::Full { shared, limit } => {
-                self.pause_accepting(id, shared, || format!("{limit} connections are open"));
+                self.pause_accepting(id, shared, || format!("{limit} open, which is the limit"));
             }
             Stop::Exhausted(error) => self.pause_accepting(id, true, || describe(&error)),
         }
@@ -147,7 +151,8 @@ impl<D: Driver> Reactor<D> {
         }
         if acceptor.complained.is_none_or(|at| now >= after(at, COMPLAINT_INTERVAL)) {
             acceptor.complained = Some(now);
-            log::warn!("accepting pauses, who comes waits in the backlog: {}", why());
+            let at = acceptor.address.as_ref().map_or_else(String::new, Address::to_string);
+            log::warn!("accepting at {at} pauses, who comes waits in the backlog: {}", why());
         }
     }
 

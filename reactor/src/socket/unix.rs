@@ -61,6 +61,8 @@ fn remove_stale(path: &Path, kind: Type) -> io::Result<()> {
             fs::remove_file(path)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        // It may be alive or not: that is not ours to find out.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error),
         _ => Err(io::ErrorKind::AddrInUse.into()),
     }
 }

@@ -6,7 +6,7 @@
 //!  stdout <--Output-- on_data <-- (paused while stdout does not keep up) <-- server
 //! ```
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reactor::{
     Bytes, CloseReason, ConnContext, ConnId, Connect, ConnectError, Context, Deadline, Handler,
@@ -22,7 +22,7 @@ use crate::protocol::Exchange;
 const INPUT_MAX: usize = 256 * 1024;
 /// Bytes that may wait for stdout before the server is read no more.
 const OUTPUT_MAX: usize = 256 * 1024;
-/// How long the server's FIN is waited for when all has come back.
+/// How long the server may be silent when all has come back, before its FIN is not waited for any more.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How long the end of stdin is waited for when the server has finished and owes nothing: they may have
 /// come at the same time.
@@ -66,6 +66,10 @@ pub struct EchoClient {
     peer_has_finished: bool,
     /// Input was asked for, and has not come.
     is_asked: bool,
+    /// Since when it has listened to a server that owes nothing, and for how long before. Waiting for
+    /// stdout does not count.
+    listens_since: Option<Instant>,
+    listened: Duration,
     /// How it went, once that is settled; what is still to be written is written before the end.
     outcome: Option<Result<(), Failure>>,
 }
@@ -82,6 +86,8 @@ impl EchoClient {
             connection: None,
             peer_has_finished: false,
             is_asked: false,
+            listens_since: None,
+            listened: Duration::ZERO,
             outcome: None,
         }
     }
@@ -157,8 +163,14 @@ impl EchoClient {
             // It is stdout that is waited for now, and that may take as long as it takes.
             cx.pause();
             cx.clear_deadline();
+            let since = self.listens_since.take().unwrap_or(cx.now());
+            self.listened += cx.now().saturating_duration_since(since);
         } else if self.exchange.is_complete() {
-            cx.set_deadline(LAST_WORDS);
+            // A line mode's answers are longer than the lines. But nobody listens for ever to one who
+            // says more than was asked.
+            let since = *self.listens_since.get_or_insert(cx.now());
+            let listened = self.listened + cx.now().saturating_duration_since(since);
+            cx.set_deadline(LAST_WORDS.min(self.plan.timeout.saturating_sub(listened)));
         } else if self.exchange.due() > 0 {
             cx.set_deadline(self.plan.timeout);
         } else {
@@ -236,13 +248,9 @@ impl Handler for EchoClient {
             Some(block) => Bytes::from(block),
             None => Bytes::copy_from_slice(input.take()),
         };
-        let was_complete = self.exchange.is_complete();
         self.exchange.received(bytes.len());
         self.output.write(bytes);
-        // The time for the last words runs once, however many there are.
-        if !was_complete || self.output.waiting() >= OUTPUT_MAX {
-            self.watch(cx);
-        }
+        self.watch(cx);
     }
 
     fn on_drained(&mut self, (): &mut (), cx: &mut ConnContext<'_>) {

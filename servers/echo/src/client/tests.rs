@@ -62,18 +62,47 @@ fn it_is_done_when_all_is_back_and_printed_and_the_server_has_finished() {
     assert_eq!(stage.handler().outcome(), Ok(()));
 }
 
+/// The answers of a line mode are longer than the lines, and may come slowly.
 #[test]
-fn the_last_words_have_a_second() {
+fn the_last_words_end_with_a_second_of_silence() {
     let (mut stage, id) = connected();
     input(&mut stage, b"hello");
     end(&mut stage);
     stage.deliver(id, b"> hello");
-    stage.pass(Duration::from_millis(900));
-    stage.deliver(id, b", and more");
-    wrote(&mut stage, 17);
+    for _ in 0..5 {
+        stage.pass(Duration::from_millis(900));
+        stage.deliver(id, b", and more");
+    }
+    wrote(&mut stage, 57);
+    stage.pass(Duration::from_millis(999));
     assert!(!stage.reactor().is_stopping());
-    stage.pass(Duration::from_millis(100));
+    stage.pass(Duration::from_millis(1));
     assert!(stage.reactor().is_stopping());
+    assert_eq!(stage.handler().outcome(), Ok(()));
+}
+
+#[test]
+fn nobody_listens_for_ever_to_one_who_says_more_than_was_asked() {
+    let (mut stage, id) = connected();
+    input(&mut stage, b"hello");
+    end(&mut stage);
+    stage.deliver(id, b"hello");
+    let mut said = 5;
+    for _ in 0..9 {
+        stage.pass(Duration::from_millis(500));
+        stage.deliver(id, &[b'z'; 1000]);
+        said += 1000;
+    }
+    // Stdout does not keep up for a while: that is not the server's time.
+    stage.deliver(id, &vec![b'z'; OUTPUT_MAX]);
+    stage.pass(Duration::from_secs(100));
+    wrote(&mut stage, said + OUTPUT_MAX);
+    for _ in 0..10 {
+        assert!(stage.is_open(id));
+        stage.pass(Duration::from_millis(500));
+        stage.deliver(id, b"z");
+    }
+    stage.pass(Duration::from_millis(500));
     assert_eq!(stage.handler().outcome(), Ok(()));
 }
 
