@@ -1,9 +1,14 @@
 """The metrics page, as curl sees it."""
 
 import re
+import time
 import unittest
 
 from server import InteropTest
+
+
+# Scrapers that may be connected at a time.
+PLACES = 32
 
 
 class Metrics(InteropTest):
@@ -65,6 +70,17 @@ class Metrics(InteropTest):
         code, output, errors = self.run_program(["curl", "-sS", "--max-time", "60", *urls])
         self.assertEqual(code, 0, errors)
         self.assertEqual(output.count(b"# EOF\n"), 50)
+        server.stop()
+
+    def test_scrapers_that_say_nothing_do_not_keep_others_out(self):
+        server, root = self.serve_with_page()
+        silent = [self.connect(server, index=-1) for _ in range(2 * PLACES)]
+        began = time.monotonic()
+        self.assertEqual(self.fetch(root + "/metrics")[0], 200)
+        # Two rounds of those who came before, 2 s each, and room for a slow machine.
+        self.assertLess(time.monotonic() - began, 9.0)
+        for stream in silent:
+            stream.close()
         server.stop()
 
 

@@ -1,8 +1,9 @@
 """How the server stops, and what does not stop it."""
 
 import os
+import pty
 import random
-import select
+import re
 import signal
 import socket
 import subprocess
@@ -68,6 +69,24 @@ class Stop(InteropTest):
         with self.assertRaises(ConnectionResetError, msg="a cut is told from an end"):
             receive_all(stream)
 
+    def test_signals_while_the_last_loop_drains_are_logged_like_all_others(self):
+        # Which loop has the client is up to the kernel: the other one is done at once.
+        for _ in range(4):
+            server = self.serve("--loops", "2", "--queue-limit", "64MiB", "--grace", "300s")
+            stream, _ = self.queue_megabytes(server)
+            server.signal(signal.SIGTERM)
+            until(lambda: self.refuses(server), "nobody new is let in")
+            server.until_quiet(0.1)
+            for number, told in (
+                (signal.SIGHUP, "SIGHUP: there is nothing to reload"),
+                (signal.SIGUSR1, "SIGUSR1: there is no trace to write"),
+            ):
+                server.signal(number)
+                until(lambda: told in server.errors(), told)
+            self.assertEqual(server.stop(signal.SIGINT), (0, 1))
+            self.assertIn("SIGINT again: stopping at once", server.errors())
+            stream.close()
+
     def test_patience_ends_with_the_grace(self):
         server = self.serve("--queue-limit", "64MiB", "--grace", "500ms")
         stream, _ = self.queue_megabytes(server)
@@ -128,15 +147,54 @@ class Stop(InteropTest):
         server.signal(signal.SIGTERM)
         self.assertEqual(server.wait(), 0)
 
-    def test_a_stderr_that_nobody_reads_stops_nothing_before_it_is_full(self):
-        server = self.serve(stderr=subprocess.PIPE)
-        stream = self.connect(server)
-        stream.sendall(b"x")
-        self.assertEqual(stream.recv(1), b"x")
-        self.assertFalse(select.select([server.process.stdout], [], [], 0)[0])
+    def test_a_pipe_that_nobody_reads_stops_nothing(self):
+        for loops in ("1", "2"):
+            with self.subTest(loops=loops):
+                server = self.serve("-vv", "--loops", loops, stderr=subprocess.PIPE)
+                self.come_and_go(server, 3000)
+                # The pipe holds 64 KiB, and what there was to say is many times that.
+                server.signal(signal.SIGHUP)
+                self.come_and_go(server, 10)
+                server.signal(signal.SIGTERM)
+                self.assertEqual(server.wait(), 0)
+                log = server.process.stderr.read()
+                self.assertGreater(len(log), 16384)
+                self.assertTrue(log.endswith(b"\n"), "each line is whole or lost")
+                self.assertNotIn(b"stopped: ", log, "there was no room")
+
+    def test_who_reads_late_is_told_how_much_was_lost(self):
+        server = self.serve("-vv", stderr=subprocess.PIPE)
+        self.come_and_go(server, 2000)
+        os.set_blocking(server.process.stderr.fileno(), False)
+        log = b""
+
+        def told():
+            nonlocal log
+            self.come_and_go(server, 1)
+            log += server.process.stderr.read() or b""
+            return re.search(rb"^\d+ log lines were lost: nobody read them$", log, re.MULTILINE)
+
+        until(told, "the loss is told")
         server.signal(signal.SIGTERM)
-        stream.close()
         self.assertEqual(server.wait(), 0)
+        log += server.process.stderr.read() or b""
+        self.assertIn(b" stopped: ", log.splitlines()[-1])
+
+    def test_a_terminal_that_nobody_reads_stops_nothing(self):
+        ours, theirs = pty.openpty()
+        self.addCleanup(os.close, ours)
+        server = self.serve("-vv", stderr=theirs)
+        os.close(theirs)
+        self.come_and_go(server, 3000)
+        server.signal(signal.SIGTERM)
+        self.assertEqual(server.wait(), 0)
+
+    def come_and_go(self, server, count):
+        for _ in range(count):
+            stream = self.connect(server)
+            stream.sendall(b"x")
+            self.assertEqual(stream.recv(1), b"x")
+            stream.close()
 
 
 def unread_by_server(stream):

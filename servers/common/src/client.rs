@@ -17,12 +17,12 @@ pub struct ClientOptions {
     /// Where the server is: HOST:PORT or unix:PATH
     #[arg(value_name = "ADDR", value_parser = parse_peer)]
     pub address: Target,
-    /// How long the name and the connection may take together, and each wait for bytes that are due; 0:
-    /// for ever
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
+    /// How long name and connection may take together, and each wait for bytes that are due; 0: for ever
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration,
+          allow_hyphen_values = true)]
     timeout: Duration,
     /// How often to try again if there is no connection, after 100 ms, then twice that, at most 5 s
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
     pub retries: u32,
     #[command(flatten)]
     unavailable: ClientUnavailable,
@@ -120,6 +120,14 @@ mod tests {
         }
         let patient = parse(&["127.0.0.1:1", "--timeout", "0"]).unwrap();
         assert_eq!(patient.timeout(), Duration::MAX);
+    }
+
+    #[test]
+    fn values_below_zero_are_refused_as_values() {
+        for (option, value) in [("--timeout", "-1s"), ("--retries", "-1")] {
+            let error = parse(&["127.0.0.1:1", option, value]).unwrap_err().to_string();
+            assert!(error.contains(&format!("invalid value '{value}' for '{option}")), "{error}");
+        }
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! Exit codes: 0 done, 2 wrong usage, 1 it could not run; and the one line that tells why.
 
 use std::fmt;
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
 use reactor::ListenError;
 
 use crate::escape::Escaped;
+use crate::stderr::print_error_line;
 
 /// Why a program ends without having done what it was started for.
 ///
@@ -77,7 +77,7 @@ pub fn run<P: Parser>(
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(failure)) => {
             // Nobody may be there to read it; the exit code says it too.
-            let _ = writeln!(io::stderr(), "{failure}");
+            print_error_line(&failure.to_string());
             failure.exit_code()
         }
         Err(error) => {

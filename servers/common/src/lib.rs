@@ -28,6 +28,7 @@
 //!     run(&[("listen", "127.0.0.1:9002")], |arguments: Arguments| {
 //!         let program = Program {
 //!             name: "echo-server",
+//!             version: env!("CARGO_PKG_VERSION"),
 //!             datagrams: false,
 //!             limits: arguments.server.limits(Traffic::Answers),
 //!         };
@@ -60,6 +61,7 @@ mod options;
 mod page;
 mod request;
 mod serve;
+mod stderr;
 mod stdio;
 mod unavailable;
 mod units;

@@ -3,6 +3,7 @@
 use reactor::Limits;
 use rustix::process::{Resource, getrlimit};
 
+use crate::failure::Failure;
 use crate::options::ServerOptions;
 use crate::page::CONNECTIONS_MAX;
 
@@ -18,6 +19,8 @@ pub enum Traffic {
 /// Descriptors that a program needs whatever it serves: standard streams, signals, and some that it has
 /// inherited.
 const DESCRIPTORS_OWN: usize = 10;
+/// Descriptors of the loop that hears signals after loop 0 has stopped; one loop alone has none.
+const DESCRIPTORS_WAITER: usize = 6;
 /// Descriptors of one loop: its poll, its waker, and room for what it has just accepted to refuse it.
 const DESCRIPTORS_PER_LOOP: usize = 3;
 
@@ -48,21 +51,73 @@ impl ServerOptions {
         }
     }
 
+    /// Whether there are descriptors enough to start at all.
+    ///
+    /// # Errors
+    /// What there are too many of, and the limit.
+    pub(crate) fn check_descriptors(&self) -> Result<(), Failure> {
+        self.check_within(descriptors())
+    }
+
+    fn check_within(&self, descriptors: Option<usize>) -> Result<(), Failure> {
+        match descriptors {
+            // The last one is for a connection.
+            Some(limit) if self.descriptors_needed() >= limit => {
+                let what = match (self.loops, self.listen.len()) {
+                    (1, 0 | 1) => "run a loop".to_owned(),
+                    (1, listeners) => format!("open {listeners} listeners"),
+                    (loops, _) => format!("run {loops} loops"),
+                };
+                Err(Failure::run(format!("cannot {what}: the descriptor limit is {limit}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What to say of a limit that the descriptors will not let be reached.
+    pub(crate) fn descriptors_warning(&self) -> Option<String> {
+        self.warning_within(descriptors())
+    }
+
+    fn warning_within(&self, descriptors: Option<usize>) -> Option<String> {
+        let (asked, limit) = (self.max_connections?, descriptors?);
+        let possible = connections_within(Some(limit), self.reserve());
+        (asked > possible).then(|| {
+            format!(
+                "--max-connections {asked} is more than there will be: \
+                 the descriptor limit, {limit}, allows {possible}"
+            )
+        })
+    }
+
     fn connections_possible(&self) -> usize {
+        connections_within(descriptors(), self.reserve())
+    }
+
+    /// Descriptors that are not for connections of the service.
+    fn reserve(&self) -> usize {
+        let page = if self.metrics.is_some() { CONNECTIONS_MAX } else { 0 };
+        self.descriptors_needed() + page
+    }
+
+    /// Descriptors that there must be before the first connection.
+    fn descriptors_needed(&self) -> usize {
         let loops = usize::from(self.loops);
         let sockets = (self.listen.len() + 1) * loops;
-        let page = if self.metrics.is_some() { CONNECTIONS_MAX } else { 0 };
-        let reserve = DESCRIPTORS_OWN + loops * DESCRIPTORS_PER_LOOP + sockets + page;
-        connections_within(getrlimit(Resource::Nofile).current, reserve)
+        let waiter = if loops > 1 { DESCRIPTORS_WAITER } else { 0 };
+        DESCRIPTORS_OWN + loops * DESCRIPTORS_PER_LOOP + sockets + waiter
     }
 }
 
+/// The soft limit; `None` where the system sets none.
+fn descriptors() -> Option<usize> {
+    let limit = getrlimit(Resource::Nofile).current;
+    limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX))
+}
+
 /// 0, which is none, where the system sets no limit.
-fn connections_within(descriptors: Option<u64>, reserve: usize) -> usize {
-    descriptors.map_or(0, |descriptors| {
-        let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
-        descriptors.saturating_sub(reserve).max(1)
-    })
+fn connections_within(descriptors: Option<usize>, reserve: usize) -> usize {
+    descriptors.map_or(0, |descriptors| descriptors.saturating_sub(reserve).max(1))
 }
 
 #[cfg(test)]
@@ -82,6 +137,36 @@ mod tests {
         assert_eq!(limits.max_connections, 7);
         let limits = parse(&["--max-connections", "0"]).unwrap().limits(Traffic::Answers);
         assert_eq!(limits.max_connections, 0);
+    }
+
+    #[test]
+    fn too_few_descriptors_are_told_before_anything_is_opened() {
+        let refused = |arguments: &[&str], limit| {
+            let checked = parse(arguments).unwrap().check_within(Some(limit));
+            checked.err().map(|failure| failure.to_string())
+        };
+        let text = "error: cannot run 30 loops: the descriptor limit is 64";
+        assert_eq!(refused(&["--loops=30", "--listen=127.0.0.1:0"], 64).unwrap(), text);
+        assert_eq!(refused(&["--loops=30", "--listen=127.0.0.1:0"], 1024), None);
+        assert_eq!(refused(&["--listen=127.0.0.1:0"], 64), None);
+        let text = "error: cannot run a loop: the descriptor limit is 5";
+        assert_eq!(refused(&["--listen=127.0.0.1:0"], 5).unwrap(), text);
+        let many = ["--listen=127.0.0.1:0"; 60];
+        let text = "error: cannot open 60 listeners: the descriptor limit is 64";
+        assert_eq!(refused(&many, 64).unwrap(), text);
+        assert!(parse(&["--loops=1024"]).unwrap().check_within(None).is_ok());
+    }
+
+    #[test]
+    fn more_connections_than_descriptors_are_warned_of() {
+        let warning =
+            |asked, limit| parse(&["--max-connections", asked]).unwrap().warning_within(limit);
+        let text = warning("2000", Some(1024)).unwrap();
+        assert!(text.starts_with("--max-connections 2000 ") && text.contains("1024"), "{text}");
+        assert_eq!(warning("500", Some(1024)), None);
+        assert_eq!(warning("0", Some(1024)), None);
+        assert_eq!(warning("2000", None), None);
+        assert_eq!(parse(&[]).unwrap().warning_within(Some(64)), None);
     }
 
     #[test]

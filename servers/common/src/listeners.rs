@@ -2,9 +2,10 @@
 
 use std::io;
 
-use reactor::{Address, Bind, Handler, Listen, ListenError, Reactor, Service, Target};
+use reactor::{Address, Bind, Handler, Listen, Reactor, Service, Target, describe};
 
 use crate::address::ListenAddress;
+use crate::escape::Escaped;
 use crate::failure::Failure;
 use crate::options::ServerOptions;
 
@@ -58,7 +59,7 @@ fn open(
     address: &ListenAddress,
     options: &ServerOptions,
     loops: usize,
-) -> Result<Vec<Socket>, ListenError> {
+) -> Result<Vec<Socket>, Failure> {
     Ok(match address {
         ListenAddress::Stream(target) => {
             let listen = listen_at(target, options);
@@ -66,7 +67,11 @@ fn open(
         }
         ListenAddress::Datagram(target) => {
             let bind = Bind::at(target.clone());
-            bind.open_for(loops)?.into_iter().map(Socket::Datagram).collect()
+            // The library does not write what kind it is; our addresses do.
+            let binds = bind.open_for(loops).map_err(|error| {
+                Failure::run(format!("cannot listen on {address}: {}", describe(error.io_error())))
+            })?;
+            binds.into_iter().map(Socket::Datagram).collect()
         }
     })
 }
@@ -89,11 +94,13 @@ impl Socket {
     }
 }
 
-/// What stdout is told of an open socket. A path is told as it was given.
+/// What stdout is told of an open socket: one line, whatever a path holds.
 pub(crate) fn ready_line(scheme: &str, address: Option<&Address>) -> String {
     match address {
         Some(Address::Ip(address)) => format!("listening on {scheme}://{address}"),
-        Some(Address::Unix(Some(path))) => format!("listening on unix://{}", path.display()),
+        Some(Address::Unix(Some(path))) => {
+            format!("listening on unix://{}", Escaped(path.display()))
+        }
         Some(Address::Unix(None)) | None => format!("listening on {scheme}://"),
     }
 }
@@ -134,6 +141,19 @@ mod tests {
         assert_eq!(line("udp", "127.0.0.1:1"), "listening on udp://127.0.0.1:1");
         assert_eq!(line("tcp", "unix:/run/x.sock"), "listening on unix:///run/x.sock");
         assert_eq!(line("tcp", "unix:x.sock"), "listening on unix://x.sock");
+        assert_eq!(line("tcp", "unix:/a\nb"), r"listening on unix:///a\nb");
+    }
+
+    #[test]
+    fn an_error_names_a_datagram_listener_as_it_was_given() {
+        let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = format!("udp:{}", taken.local_addr().unwrap());
+        for loops in ["1", "2"] {
+            let options = parse(&["--loops", loops, "--listen", &address]).unwrap();
+            let failure = Listeners::open(&options, true).err().unwrap();
+            let text = format!("error: cannot listen on {address}: address in use");
+            assert_eq!(failure.to_string(), text);
+        }
     }
 
     #[test]

@@ -1,12 +1,13 @@
-//! Logs, on stderr.
+//! Logs, on stderr, which may have nobody who reads it: then lines are lost, and nothing waits.
 
 use std::io::Write;
 
 use clap::{ArgAction, Args};
-use env_logger::Builder;
+use env_logger::{Builder, Target};
 use log::LevelFilter;
 
 use crate::escape::Escaped;
+use crate::stderr::Stderr;
 
 /// How much is told on stderr.
 #[derive(Args, Clone, Debug, Default)]
@@ -22,8 +23,8 @@ pub struct LogOptions {
 impl LogOptions {
     /// Begins to log. `RUST_LOG` counts where neither option is given.
     ///
-    /// A closed stderr loses the log, and nothing else. Control characters are escaped, wherever they
-    /// come from, so that each record is one line.
+    /// A stderr that is closed or that nobody reads loses the log, and nothing else: it never blocks.
+    /// Control characters are escaped, wherever they come from, so that each record is one line.
     pub fn start(&self) {
         start(self.level(), LevelFilter::Info);
     }
@@ -57,6 +58,7 @@ fn start(level: Option<LevelFilter>, default: LevelFilter) {
         let text = Escaped(record.args());
         writeln!(out, "[{time} {level:<5} {target}] {text}")
     });
+    builder.target(Target::Pipe(Box::new(Stderr)));
     // Somebody who embeds the program may log in a way of their own already.
     let _ = builder.try_init();
 }

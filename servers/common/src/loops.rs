@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use reactor::{
     Config, ConnContext, Context, Handle, Handler, Inbox, Pool, Reactor, ReadBuffer, Service,
-    ServiceConfig, Setup, ShutdownReport, Signal, Turn, inbox,
+    ServiceConfig, Setup, ShutdownReport, Signal, Turn, describe, inbox,
 };
 
 use crate::failure::Failure;
@@ -36,7 +36,9 @@ impl Loops {
     /// Makes loop 0, and starts the others, each with its setup.
     pub(crate) fn start(config: Config, setups: Vec<Setup>) -> Result<Self, Failure> {
         let grace = config.grace;
-        let cannot_start = |error| Failure::run(format!("cannot start an event loop: {error}"));
+        let cannot_start = |error: io::Error| {
+            Failure::run(format!("cannot start an event loop: {}", describe(&error)))
+        };
         let (failed, orders) = inbox(setups.len());
         let mut first = Reactor::with_config(config.clone()).map_err(cannot_start)?;
         first.watch_signals(&SIGNALS).map_err(cannot_start)?;
@@ -66,7 +68,9 @@ impl Loops {
 
     /// Runs until a signal asks for the end, and all loops have come to it.
     pub(crate) fn run(mut self) -> Result<ShutdownReport, Failure> {
-        let has_failed = |error| Failure::run(format!("an event loop has failed: {error}"));
+        let has_failed = |error: io::Error| {
+            Failure::run(format!("an event loop has failed: {}", describe(&error)))
+        };
         let mut report = loop {
             match self.first.turn(None).map_err(has_failed)? {
                 Turn::Ran => {}
@@ -86,24 +90,17 @@ impl Loops {
         Ok(report)
     }
 
+    /// What is done comes before what is said of it.
     fn heed(&mut self, signal: Signal) {
-        let name = match signal {
-            Signal::Interrupt => "SIGINT",
-            Signal::Terminate => "SIGTERM",
-            Signal::HangUp => return log::info!("SIGHUP: there is nothing to reload"),
-            Signal::User1 => return log::info!("SIGUSR1: there is no trace to write"),
-        };
-        if self.first.is_stopping() {
-            log::info!("{name} again: stopping at once");
-            self.shutdown(Duration::ZERO);
-        } else {
-            match self.grace {
-                Duration::MAX => log::info!("{name}: stopping, however long that takes"),
-                grace => log::info!("{name}: stopping, within {grace:?}"),
+        let is_again = self.first.is_stopping();
+        let grace = if is_again { Duration::ZERO } else { self.grace };
+        if asks_for_the_end(signal) {
+            if !is_again {
+                self.watch_on();
             }
-            self.watch_on();
-            self.shutdown(self.grace);
+            self.shutdown(grace);
         }
+        tell(signal, grace);
     }
 
     fn shutdown(&mut self, grace: Duration) {
@@ -125,12 +122,39 @@ impl Loops {
 fn await_others(waiter: &mut Reactor, others: &Pool) -> io::Result<()> {
     loop {
         match waiter.turn(None)? {
-            Turn::Ran | Turn::Signal(Signal::HangUp | Signal::User1) => {}
-            Turn::Signal(Signal::Interrupt | Signal::Terminate) => {
-                others.shutdown(Duration::ZERO);
+            Turn::Ran => {}
+            Turn::Signal(signal) => {
+                if asks_for_the_end(signal) {
+                    others.shutdown(Duration::ZERO);
+                }
+                tell(signal, Duration::ZERO);
             }
             Turn::Stopped(_) => return Ok(()),
         }
+    }
+}
+
+fn asks_for_the_end(signal: Signal) -> bool {
+    matches!(signal, Signal::Interrupt | Signal::Terminate)
+}
+
+/// The same words for a signal, whichever loop has heard it.
+fn tell(signal: Signal, grace: Duration) {
+    log::info!("{}", consequence(signal, grace));
+}
+
+/// What follows from a signal. No grace is that of a second one.
+fn consequence(signal: Signal, grace: Duration) -> String {
+    let name = match signal {
+        Signal::Interrupt => "SIGINT",
+        Signal::Terminate => "SIGTERM",
+        Signal::HangUp => return "SIGHUP: there is nothing to reload".to_owned(),
+        Signal::User1 => return "SIGUSR1: there is no trace to write".to_owned(),
+    };
+    match grace {
+        Duration::ZERO => format!("{name} again: stopping at once"),
+        Duration::MAX => format!("{name}: stopping, however long that takes"),
+        grace => format!("{name}: stopping, within {grace:?}"),
     }
 }
 
@@ -260,6 +284,19 @@ mod tests {
         loops.shutdown(Duration::from_secs(1));
         let report = loops.run().unwrap();
         assert_eq!((report.drained, report.forced), (0, 0));
+    }
+
+    #[test]
+    fn every_signal_has_its_name_and_its_consequence() {
+        for (signal, grace, told) in [
+            (Signal::Terminate, Duration::from_secs(10), "SIGTERM: stopping, within 10s"),
+            (Signal::Interrupt, Duration::MAX, "SIGINT: stopping, however long that takes"),
+            (Signal::Interrupt, Duration::ZERO, "SIGINT again: stopping at once"),
+            (Signal::HangUp, Duration::ZERO, "SIGHUP: there is nothing to reload"),
+            (Signal::User1, Duration::MAX, "SIGUSR1: there is no trace to write"),
+        ] {
+            assert_eq!(consequence(signal, grace), told);
+        }
     }
 
     #[test]

@@ -58,7 +58,7 @@ type Row = (&'static str, &'static str, u64);
 fn gauges(sum: &Statistics, loops: usize) -> [Row; 3] {
     [
         ("reactor_loops", "Event loops that were started", loops as u64),
-        ("reactor_connections_open", "Connections that are open, closing or lingering", sum.open),
+        ("reactor_connections_open", "Connections of the loops that are open, closing or lingering, this page's own included", sum.open),
         ("reactor_queued_bytes", "Bytes that wait for their peers to take them", sum.queued_bytes),
     ]
 }
@@ -66,13 +66,13 @@ fn gauges(sum: &Statistics, loops: usize) -> [Row; 3] {
 #[rustfmt::skip] // a table
 fn counters(sum: &Statistics) -> [Row; 15] {
     [
-        ("reactor_connections_accepted", "Connections accepted and served", sum.accepted),
+        ("reactor_connections_accepted", "Connections that the loops accepted and served, this page's own included", sum.accepted),
         ("reactor_connections_refused", "Connections closed at once because of a limit on their address", sum.refused),
         ("reactor_connections_connected", "Outgoing connections that stood", sum.connected),
         ("reactor_connect_failures", "Outgoing connections that never stood", sum.connect_failures),
         ("reactor_accept_pauses", "Times that accepting paused, for a limit or for want of descriptors", sum.accept_pauses),
-        ("reactor_received_bytes", "Bytes received, by streams and datagrams", sum.bytes_in),
-        ("reactor_sent_bytes", "Bytes sent, by streams and datagrams", sum.bytes_out),
+        ("reactor_received_bytes", "Bytes that the loops received, by streams and datagrams, this page's own included", sum.bytes_in),
+        ("reactor_sent_bytes", "Bytes that the loops sent, by streams and datagrams, this page's own included", sum.bytes_out),
         ("reactor_datagrams_received", "Datagrams received", sum.datagrams_in),
         ("reactor_datagrams_sent", "Datagrams sent", sum.datagrams_out),
         ("reactor_datagrams_dropped", "Datagrams that were not sent: no room, or refused by the system", sum.datagrams_dropped),
@@ -138,6 +138,11 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
         assert!(text.ends_with("# EOF\n"));
+        for name in ["connections_open", "connections_accepted", "received_bytes", "sent_bytes"] {
+            let begin = format!("# HELP reactor_{name} ");
+            let help = text.lines().find(|line| line.starts_with(&begin)).unwrap();
+            assert!(help.contains("the loops") && help.contains("this page's own included"));
+        }
         let types = text.lines().filter(|line| line.starts_with("# TYPE"));
         let helps = text.lines().filter(|line| line.starts_with("# HELP"));
         assert_eq!(types.count(), helps.count());

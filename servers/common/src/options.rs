@@ -22,42 +22,47 @@ pub struct ServerOptions {
     #[arg(
         long,
         value_name = "ADDR",
-        help = "Where to listen: HOST:PORT, [::]:PORT (IPv6 and IPv4), unix:PATH, or udp:HOST:PORT if \
-                the service has datagrams; may be given several times; port 0 asks for a free one"
+        help = "Where, repeatable: HOST:PORT (a name: its first address; port 0: any), [::]:PORT, \
+                unix:PATH, udp:HOST:PORT"
     )]
     pub listen: Vec<ListenAddress>,
     /// How many connections there may be; what the descriptor limit allows if it is not given.
     #[arg(
         long,
         value_name = "N",
-        help = "How many connections there may be; at the limit, clients wait in the backlog; 0: as \
-                many as the system allows [default: what the descriptor limit allows]"
+        allow_negative_numbers = true,
+        help = "How many connections there may be; the others wait in the backlog; 0: any number \
+                [default: what the descriptor limit allows]"
     )]
     pub max_connections: Option<usize>,
     /// How many of them may come from one IP address; who comes over it is closed; 0: any
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
     pub max_per_ip: usize,
     /// How long no byte may move, in either direction, on a connection; 0: for ever
-    #[arg(long, value_name = "DURATION", default_value = "120s", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "120s", value_parser = parse_duration,
+          allow_hyphen_values = true)]
     pub idle_timeout: Duration,
     /// How many clients may wait to be accepted; 0: as many as the system allows
-    #[arg(long, value_name = "N", default_value_t = 1024)]
+    #[arg(long, value_name = "N", default_value_t = 1024, allow_negative_numbers = true)]
     pub backlog: u32,
-    /// How many bytes may wait for one peer; 0: any
-    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = parse_size)]
+    /// How many bytes may wait for one peer (where lines are answered, and one answer); 0: any
+    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = parse_size,
+          allow_hyphen_values = true)]
     pub queue_limit: usize,
     /// How many event loops to run, each on a thread of its own
-    #[arg(long, value_name = "N", default_value_t = 1,
+    #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true,
           value_parser = RangedU64ValueParser::<u16>::new().range(1..=LOOPS_MAX))]
     pub loops: u16,
     /// How long a loop may look for work before it sleeps: less latency for more CPU
-    #[arg(long, value_name = "DURATION", default_value = "0", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "0", value_parser = parse_duration,
+          allow_hyphen_values = true)]
     pub spin: Duration,
     /// Serve a Prometheus page at http://ADDR/metrics
     #[arg(long, value_name = "ADDR", value_parser = parse_metrics)]
     pub metrics: Option<Target>,
     /// How long connections may drain when the server stops; 0: as long as they take
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration,
+          allow_hyphen_values = true)]
     pub grace: Duration,
     /// How much is logged.
     #[command(flatten)]
@@ -130,11 +135,28 @@ pub(crate) mod tests {
             (["--listen", "nonsense"], "HOST:PORT"),
             (["--metrics", "unix:/run/x.sock"], "HOST:PORT"),
             (["--max-connections", "many"], "--max-connections"),
+            (["--max-connections", "-1"], "invalid value '-1' for '--max-connections <N>'"),
+            (["--max-per-ip", "-1"], "invalid value '-1' for '--max-per-ip <N>'"),
+            (["--backlog", "-1"], "invalid value '-1' for '--backlog <N>'"),
+            (["--loops", "-1"], "invalid value '-1' for '--loops <N>'"),
+            (["--grace", "-1s"], "invalid value '-1s' for '--grace <DURATION>'"),
+            (["--idle-timeout", "-1s"], "invalid value '-1s' for '--idle-timeout <DURATION>'"),
+            (["--spin", "-1us"], "invalid value '-1us' for '--spin <DURATION>'"),
+            (["--queue-limit", "-1KiB"], "invalid value '-1KiB' for '--queue-limit <SIZE>'"),
         ] {
             let error = parse(&arguments).unwrap_err();
             assert_eq!(error.exit_code(), 2);
             assert!(error.to_string().contains(told), "{error}");
         }
+    }
+
+    #[test]
+    fn every_line_of_the_help_is_short_enough_to_read() {
+        let help = Arguments::try_parse_from(["server", "--help"]).err().unwrap().to_string();
+        for line in help.lines() {
+            assert!(line.chars().count() < 160, "{line}");
+        }
+        assert!(help.contains("a name: its first address"), "{help}");
     }
 
     #[test]

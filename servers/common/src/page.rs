@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
-use reactor::{ConnContext, Counters, Handler, Limits, ReadBuffer, ServiceConfig};
+use reactor::{ConnContext, Counters, Deadline, Handler, Limits, ReadBuffer, ServiceConfig};
 
 use crate::metrics::registry;
 use crate::request::{HEAD_MAX, Refusal, Verdict, judge};
 
 /// Scrapers that may be connected at a time.
 pub(crate) const CONNECTIONS_MAX: usize = 32;
-/// How long one may take, over all.
+/// How long one may take to ask. Those who say nothing leave their places to others after this.
+const HEAD_PATIENCE: Duration = Duration::from_secs(2);
+/// How long one that has asked may take none of its answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -78,7 +80,12 @@ impl Handler for MetricsPage {
 
     fn on_open(&mut self, cx: &mut ConnContext<'_>) {
         // Idleness alone would let a peer that sends a byte now and then stay for ever.
-        cx.set_deadline(PATIENCE);
+        cx.set_deadline(HEAD_PATIENCE);
+    }
+
+    /// Not [`close`](ConnContext::close): whoever lingers still has its place.
+    fn on_deadline(&mut self, (): &mut (), _: Deadline, cx: &mut ConnContext<'_>) {
+        cx.abort();
     }
 
     fn on_data(&mut self, (): &mut (), input: &mut ReadBuffer, cx: &mut ConnContext<'_>) {
@@ -145,13 +152,13 @@ mod tests {
             stage.deliver(slow, piece.as_bytes());
         }
         assert!(stage.sent(slow).starts_with(b"HTTP/1.1 200 "));
-        for _ in 0..9 {
-            stage.pass(Duration::from_secs(1));
+        for _ in 0..3 {
+            stage.pass(HEAD_PATIENCE / 4);
             stage.deliver(slower, b"G");
-            assert!(!stage.has_finished(slower));
+            assert!(stage.is_open(slower));
         }
-        stage.pass(Duration::from_secs(1));
-        assert!(stage.has_finished(slower));
+        stage.pass(HEAD_PATIENCE / 4);
+        assert!(!stage.is_open(slower), "and its place is free");
     }
 
     #[test]
@@ -160,5 +167,16 @@ mod tests {
         let peers: Vec<_> = (0..=CONNECTIONS_MAX).map(|_| stage.open()).collect();
         let open = peers.iter().filter(|peer| stage.is_open(**peer)).count();
         assert_eq!(open, CONNECTIONS_MAX);
+    }
+
+    #[test]
+    fn who_is_silent_leaves_its_place_to_who_asks() {
+        let mut stage = stage();
+        let silent: Vec<_> = (0..CONNECTIONS_MAX).map(|_| stage.open()).collect();
+        stage.pass(HEAD_PATIENCE);
+        assert!(silent.iter().all(|peer| !stage.is_open(*peer)));
+        let peer = stage.open();
+        stage.deliver(peer, b"GET /metrics HTTP/1.1\r\n\r\n");
+        assert!(stage.sent(peer).starts_with(b"HTTP/1.1 200 "));
     }
 }

@@ -1,10 +1,11 @@
 //! A server from its options to its last line.
 
-use std::io::{self, Write};
+use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use reactor::{
-    Admission, Counters, Handler, Limits, Reactor, ServiceConfig, Setup, ShutdownReport,
+    Admission, Counters, Handler, Limits, Reactor, ServiceConfig, Setup, ShutdownReport, describe,
 };
 
 use crate::failure::Failure;
@@ -12,6 +13,7 @@ use crate::listeners::{Listeners, Share, attach, listen_at, ready_line};
 use crate::loops::Loops;
 use crate::options::ServerOptions;
 use crate::page::MetricsPage;
+use crate::stderr::print_error_line;
 use crate::stdio::print_line;
 
 /// What is served, beside its handlers.
@@ -19,6 +21,8 @@ use crate::stdio::print_line;
 pub struct Program {
     /// Its name in the log.
     pub name: &'static str,
+    /// Its own version, beside it in the log: `env!("CARGO_PKG_VERSION")`, said by the program itself.
+    pub version: &'static str,
     /// Whether it has datagrams, and so `--listen udp:..`.
     pub datagrams: bool,
     /// What it allows its connections: see [`ServerOptions::limits`].
@@ -43,6 +47,7 @@ where
     F: Fn(u16, ServiceConfig<H::Message>) -> (H, ServiceConfig<H::Message>) + Send + Sync + 'static,
 {
     options.check()?;
+    options.check_descriptors()?;
     options.log.start();
     let mut listeners = Listeners::open(options, program.datagrams)?;
     let metrics = match &options.metrics {
@@ -57,7 +62,7 @@ where
     });
     let mut loops = Loops::start(options.config(), setups.collect())?;
     let own = listeners.shares.pop().unwrap_or_default();
-    crew.join(&mut loops.first, 0, own).map_err(Failure::run)?;
+    crew.join(&mut loops.first, 0, own).map_err(|error| Failure::run(describe(&error)))?;
     for listen in metrics.into_iter().flatten() {
         let counters = all_counters(&loops);
         let page = loops.first.add_with(MetricsPage::new(counters), MetricsPage::config());
@@ -98,16 +103,24 @@ fn all_counters(loops: &Loops) -> Vec<Counters> {
 
 /// The log first: a script that has read the ready lines may stop the server at once.
 fn announce(program: &Program, options: &ServerOptions, ready_lines: &[String]) {
-    let Program { name, limits, .. } = program;
-    let version = env!("CARGO_PKG_VERSION");
-    log::info!(
-        "{name} {version} starts: loops {}, connections at most {}, of one address {}, idle for {:?}",
-        options.loops,
+    log::info!("{}", start_line(program, options.loops));
+    if let Some(warning) = options.descriptors_warning() {
+        log::warn!("{warning}");
+    }
+    ready_lines.iter().for_each(|line| print_line(line));
+}
+
+fn start_line(program: &Program, loops: u16) -> String {
+    let Program { name, version, limits, .. } = program;
+    let idle = match limits.idle_timeout {
+        Duration::ZERO => "ever".to_owned(),
+        timeout => format!("{timeout:?}"),
+    };
+    format!(
+        "{name} {version} starts: loops {loops}, connections at most {}, of one address {}, idle for {idle}",
         or_unlimited(limits.max_connections),
         or_unlimited(limits.max_per_ip),
-        limits.idle_timeout,
-    );
-    ready_lines.iter().for_each(|line| print_line(line));
+    )
 }
 
 fn or_unlimited(limit: usize) -> String {
@@ -122,7 +135,27 @@ fn tell_end(report: &ShutdownReport, quiet: bool) {
     if log::log_enabled!(log::Level::Info) {
         log::info!("stopped: {report}");
     } else if !quiet {
-        // A closed stderr stops nothing.
-        let _ = writeln!(io::stderr(), "stopped: {report}");
+        print_error_line(&format!("stopped: {report}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_start_line_tells_the_program_and_its_limits() {
+        let mut limits = Limits { idle_timeout: Duration::from_secs(120), ..Limits::default() };
+        let line = |limits: &Limits| {
+            let limits = limits.clone();
+            let program = Program { name: "x-server", version: "3.2.1", datagrams: false, limits };
+            start_line(&program, 2)
+        };
+        let text = "x-server 3.2.1 starts: loops 2, connections at most any number, \
+                    of one address any number, idle for 120s";
+        assert_eq!(line(&limits), text);
+        (limits.idle_timeout, limits.max_connections) = (Duration::ZERO, 7);
+        let text = line(&limits);
+        assert!(text.contains("at most 7,") && text.ends_with(", idle for ever"), "{text}");
     }
 }

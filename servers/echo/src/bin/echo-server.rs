@@ -20,7 +20,7 @@ struct Arguments {
     #[arg(long)]
     bye: bool,
     /// How long a line may be in these modes; a longer one closes the connection; 0: any length
-    #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = parse_size)]
+    #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = parse_size, allow_hyphen_values = true)]
     max_line: usize,
     #[command(flatten)]
     server: ServerOptions,
@@ -39,6 +39,7 @@ fn serve_echo(arguments: Arguments) -> Result<(), Failure> {
     };
     let mut limits = arguments.server.limits(Traffic::Answers);
     limits.input_max = 0; // --max-line is the bound
-    let program = Program { name: "echo-server", datagrams: true, limits };
+    let version = env!("CARGO_PKG_VERSION");
+    let program = Program { name: "echo-server", version, datagrams: true, limits };
     serve(&arguments.server, program, move |_, config| (Echo::new(modes.clone()), config))
 }
