@@ -66,6 +66,8 @@ pub(crate) struct Connection {
     pub(crate) idle_timeout: Nanos,
     /// When its entry among the timers is due. Invariant: no later than [`due`](Self::due).
     pub(crate) armed: Nanos,
+    /// The turn in which it was last written to.
+    pub(crate) written_in: u32,
     pub(crate) service: ServiceIndex,
     pub(crate) life: Life,
     /// Why it closes, from `Closing` on.
@@ -206,6 +208,8 @@ pub(crate) struct Table {
     pub(crate) counters: Counters,
     /// The clock, as it was read at the beginning of the turn.
     pub(crate) now: Nanos,
+    /// The number of the turn; it wraps.
+    pub(crate) turn: u32,
     /// Bytes that were queued for connections that ended without them.
     pub(crate) bytes_dropped: u64,
     pub(crate) block_size: usize,
@@ -224,6 +228,7 @@ impl Table {
             spares: Spares::default(),
             counters: Counters::default(),
             now: 0,
+            turn: 0,
             bytes_dropped: 0,
             block_size,
             loop_number,
@@ -248,6 +253,7 @@ impl Table {
             deadline: NEVER,
             idle_timeout,
             armed: NEVER,
+            written_in: self.turn.wrapping_sub(1),
             service,
             life,
             reason: CloseReason::Asked,
@@ -324,6 +330,11 @@ impl Table {
         }
     }
 
+    /// Whether it is on the dirty list.
+    pub(crate) fn is_dirty(&self, id: ConnId) -> bool {
+        self.get(id).is_some_and(|connection| connection.listed_dirty)
+    }
+
     /// The ready list is being worked off, and has come to this one.
     pub(crate) fn take_ready(&mut self, id: ConnId) -> Option<&mut Connection> {
         let connection = self.connections.get_mut(id.0)?;
@@ -383,6 +394,7 @@ impl Table {
 
     /// A queue comes back from being written: to its connection, or, empty, to the spares.
     pub(crate) fn put_back(&mut self, id: ConnId, mut queue: Box<WriteQueue>) {
+        queue.compact();
         self.spares.keep_blocks(&mut queue, self.block_size);
         match self.connections.get_mut(id.0) {
             Some(connection) if !queue.is_empty() => connection.queue = Some(queue),

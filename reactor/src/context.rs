@@ -248,8 +248,8 @@ impl<'a> ConnContext<'a> {
         self.cx.core.table.get(self.id).map_or(Origin::Connected, |connection| connection.origin)
     }
 
-    /// Queues a copy of `bytes`. It leaves, with all else of this turn, in one write. Whether it was
-    /// taken: see [`send_to`](Context::send_to).
+    /// Queues a copy of `bytes`. All that this callback sends leaves in one write. Whether it was taken:
+    /// see [`send_to`](Context::send_to).
     pub fn send(&mut self, bytes: &[u8]) -> bool {
         self.cx.send_to(self.id, bytes)
     }

@@ -33,7 +33,8 @@
 //! 2. `receive` reads it into the loop's one block (`reactor/receive.rs`), and lends that to
 //! 3. [`Handler::on_data`], which answers by [`ConnContext::send`]: into the connection's
 //!    [`WriteQueue`], and the connection onto the list of dirty ones (`connection.rs`).
-//! 4. `flush` writes the queue, in one call (`reactor/flush.rs`).
+//! 4. The queue is written right after that, in one call; `flush` writes those that others have sent to
+//!    (`reactor/flush.rs`).
 //!
 //! # What there is
 //! | | |

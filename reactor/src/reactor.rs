@@ -95,8 +95,10 @@ pub struct Memory {
 /// 9. **A stale id is harmless**: see [`ConnId`].
 /// 10. **Small when idle**: an idle plain connection owns no heap buffer, and spare memory is bounded.
 ///
-/// One write call per connection and turn is the rule: what handlers send is gathered, and leaves in
-/// `flush`. Where the kernel takes only a part, the rest leaves when it has room again.
+/// One write call per connection and turn is the rule. What a connection's own callbacks send in
+/// `receive` is gathered, and leaves right after them; what else is sent leaves in `flush`, or, to one that
+/// was written to in this turn already, in the next, which does not sleep. Where the kernel takes only a
+/// part, the rest leaves when it has room again.
 ///
 /// # Embedding
 /// A reactor has no global state, takes no thread (but for the first name that is looked up), ends no

@@ -5,6 +5,9 @@ use std::ops::Deref;
 
 use bytes::Bytes;
 
+/// A block with at least this part of it in use is moved rather than copied.
+const DETACH_PART: usize = 8;
+
 /// The bytes that a handler is lent: what has arrived on a connection and is not consumed yet.
 ///
 /// ```text
@@ -84,7 +87,7 @@ impl ReadBuffer {
     }
 
     /// Moves the whole block out, without a copy, where copying what is in it would cost more than
-    /// having a new block: when it is at least half full. Otherwise nothing is consumed, and the caller
+    /// having a new block: when it is at least an eighth full. Otherwise nothing is consumed, and the caller
     /// takes a copy: see [`forward`](crate::ConnContext::forward), which does just this.
     ///
     /// ```
@@ -95,7 +98,7 @@ impl ReadBuffer {
     /// assert!(input.detach().is_none(), "there is nothing left");
     /// ```
     pub fn detach(&mut self) -> Option<Block> {
-        if self.is_empty() || self.len() < self.block.len() / 2 {
+        if self.is_empty() || self.len() < self.block.len() / DETACH_PART {
             return None;
         }
         let Self { block, start, end } = std::mem::take(self);
@@ -245,10 +248,10 @@ mod tests {
     #[test]
     fn a_block_that_is_hardly_filled_is_not_worth_moving() {
         let mut input = ReadBuffer::with_capacity(64);
-        input.append(&[7; 31]);
+        input.append(&[7; 7]);
         assert!(input.detach().is_none());
         input.append(&[7]);
-        assert_eq!(&*input.detach().unwrap(), &[7; 32]);
+        assert_eq!(&*input.detach().unwrap(), &[7; 8]);
         assert_eq!((input.len(), input.capacity()), (0, 0));
         input.refill(vec![9; 3], 64);
         assert_eq!((input.len(), input.room(100).len()), (0, 64));

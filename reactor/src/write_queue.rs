@@ -180,6 +180,22 @@ impl WriteQueue {
         }
     }
 
+    /// Moves what must wait out of blocks that are mostly empty: a few bytes must not pin a block for as
+    /// long as the peer likes.
+    pub(crate) fn compact(&mut self) {
+        for chunk in &mut self.chunks {
+            if let Chunk::Owned(block) = chunk
+                && block.capacity() > KEPT_MAX.max(2 * block.len())
+            {
+                let compacted = Block::from(block.to_vec());
+                let memory = std::mem::replace(block, compacted).into_memory();
+                if self.blocks.len() < SPENT_MAX {
+                    self.blocks.push(memory);
+                }
+            }
+        }
+    }
+
     /// The large blocks that have left since the last time.
     pub(crate) fn spent_blocks(&mut self) -> impl Iterator<Item = Vec<u8>> {
         self.blocks.drain(..)
@@ -214,6 +230,7 @@ impl fmt::Debug for WriteQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::read_buffer::ReadBuffer;
     use proptest::prelude::*;
 
     #[test]
@@ -254,6 +271,24 @@ mod tests {
             }
         }
         assert!(queue.memory() < 8 * CHUNK_MAX, "{} bytes", queue.memory());
+    }
+
+    #[test]
+    fn what_waits_does_not_pin_a_block_that_is_mostly_empty() {
+        let mut queue = WriteQueue::new();
+        for _ in 0..100 {
+            let mut input = ReadBuffer::with_capacity(CHUNK_MAX);
+            input.append(&[3; CHUNK_MAX / 8]);
+            queue.push_block(input.detach().unwrap());
+        }
+        assert!(queue.memory() > 100 * CHUNK_MAX);
+        queue.compact();
+        assert!(queue.memory() < 100 * CHUNK_MAX / 4, "{} bytes", queue.memory());
+        let mut left = 0;
+        while !queue.is_empty() {
+            left += queue.write(|slices| Ok(slices.iter().map(|slice| slice.len()).sum())).unwrap();
+        }
+        assert_eq!(left, 100 * CHUNK_MAX / 8);
     }
 
     #[test]

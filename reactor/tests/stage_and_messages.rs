@@ -144,6 +144,31 @@ fn the_end_of_a_turn_comes_once_and_what_it_says_leaves_with_the_rest() {
     assert_eq!(ends.count(), 1);
 }
 
+/// What others say to a connection that has answered in this turn leaves in the next one.
+#[test]
+fn a_connection_is_written_to_once_a_turn() {
+    let mut probe = Probe::default();
+    probe.data = Box::new(|input, cx| {
+        cx.forward(input);
+        cx.at_turn_end();
+    });
+    let mut stage = Stage::new(probe);
+    let id = stage.open();
+    let out = |stage: &mut Stage<Probe>| stage.reactor().counters().read().bytes_out;
+    stage.with(|probe, _| {
+        probe.turn_end = Box::new(move |cx| {
+            cx.send_to(id, b", and more");
+        });
+    });
+    stage.stall(id, usize::MAX);
+    let before = stage.reactor().counters().read().turns;
+    stage.deliver(id, b"hello");
+    assert_eq!(stage.sent(id), b"hello, and more");
+    assert_eq!(out(&mut stage), 15);
+    let turns = stage.reactor().counters().read().turns - before;
+    assert!(turns >= 2, "in {turns} turns");
+}
+
 /// Answers each datagram with itself.
 struct Mirror {
     failed: usize,

@@ -27,8 +27,27 @@ impl<D: Driver> Reactor<D> {
         }
     }
 
+    /// What a connection's own callbacks have sent leaves right after them: its block is still in the
+    /// cache, and free for the next connection.
+    pub(super) fn flush_own(&mut self, id: ConnId) {
+        if self.core.table.is_dirty(id) {
+            self.write_and_settle(id);
+        }
+    }
+
     fn flush_connection(&mut self, id: ConnId) {
+        let turn = self.core.table.turn;
         let Some(connection) = self.core.table.take_dirty(id) else { return };
+        if connection.written_in != turn || connection.queue.is_none() {
+            self.write_and_settle(id);
+        } else if self.links.get(id).is_some_and(|link| link.writable) {
+            // One write a turn: what came after it leaves in the next, which does not sleep.
+            self.core.table.mark_dirty(id);
+        } // else an edge will tell when there is room for the rest
+    }
+
+    fn write_and_settle(&mut self, id: ConnId) {
+        let Some(connection) = self.core.table.get(id) else { return };
         if matches!(connection.life, Life::Connecting | Life::Gone) {
             return;
         }
@@ -40,9 +59,10 @@ impl<D: Driver> Reactor<D> {
 
     /// Writes until the queue is empty or the kernel takes no more. Whether the connection still lives.
     fn write(&mut self, id: ConnId) -> bool {
-        let now = self.core.table.now;
+        let (now, turn) = (self.core.table.now, self.core.table.turn);
         let Some(link) = self.links.get_mut(id) else { return false };
         let Some(connection) = self.core.table.get_mut(id) else { return false };
+        connection.written_in = turn;
         let Some(mut queue) = connection.queue.take() else { return true };
         let before = queue.len();
         let mut failed = None;

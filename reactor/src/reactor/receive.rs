@@ -31,6 +31,7 @@ impl<D: Driver> Reactor<D> {
         let mut ready = std::mem::replace(&mut self.core.table.ready, empty);
         for id in ready.drain(..) {
             self.receive_from(id);
+            self.flush_own(id);
         }
         self.batch = ready;
         for id in std::mem::take(&mut self.ready_sockets) {

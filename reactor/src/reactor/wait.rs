@@ -25,6 +25,7 @@ impl<D: Driver> Reactor<D> {
             self.spin(timeout)?;
         }
         self.core.table.now = self.clock();
+        self.core.table.turn = self.core.table.turn.wrapping_add(1);
         self.core.table.counters.turns().increment();
         Ok(())
     }
