@@ -330,9 +330,9 @@ impl Table {
         }
     }
 
-    /// Whether it is on the dirty list.
-    pub(crate) fn is_dirty(&self, id: ConnId) -> bool {
-        self.get(id).is_some_and(|connection| connection.listed_dirty)
+    /// Takes this one off the dirty list, if it was the last to come onto it.
+    pub(crate) fn take_last_dirty(&mut self, id: ConnId) -> bool {
+        self.dirty.pop_if(|last| *last == id).is_some() && self.take_dirty(id).is_some()
     }
 
     /// The ready list is being worked off, and has come to this one.

@@ -30,7 +30,7 @@ impl<D: Driver> Reactor<D> {
     /// What a connection's own callbacks have sent leaves right after them: its block is still in the
     /// cache, and free for the next connection.
     pub(super) fn flush_own(&mut self, id: ConnId) {
-        if self.core.table.is_dirty(id) {
+        if self.core.table.take_last_dirty(id) {
             self.write_and_settle(id);
         }
     }
