@@ -4,6 +4,9 @@
 //! contexts: queue, state, deadlines, peer. It names no driver and touches no socket. The other half,
 //! the socket, lives with the loop.
 
+#[cfg(feature = "sim")]
+mod check;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -286,6 +286,12 @@ impl<'a> ConnContext<'a> {
         self.cx.core.table.get(self.id).is_some_and(|connection| connection.full)
     }
 
+    /// Whether its handler may be given bytes now.
+    #[cfg(feature = "sim")]
+    pub(crate) fn may_be_read(&self) -> bool {
+        self.cx.core.table.get(self.id).is_some_and(|connection| connection.hears())
+    }
+
     /// Whether what is sent is still taken: not after [`close`](Self::close), [`finish`](Self::finish)
     /// or the end.
     pub fn can_send(&self) -> bool {

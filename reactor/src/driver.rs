@@ -7,6 +7,8 @@
 pub(crate) mod mio;
 mod resolver;
 mod signals;
+#[cfg(feature = "sim")]
+pub(crate) mod sim;
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;

@@ -106,6 +106,10 @@ pub(crate) trait Host: Any {
 
     /// Bytes of memory in the table of sessions.
     fn memory(&self) -> usize;
+
+    /// Sessions that are owed an `on_close`.
+    #[cfg(feature = "sim")]
+    fn sessions(&self) -> usize;
 }
 
 /// A service with it.
@@ -220,6 +224,11 @@ impl<H: Handler> Host for HostOf<H> {
     fn memory(&self) -> usize {
         self.sessions.memory()
     }
+
+    #[cfg(feature = "sim")]
+    fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
 }
 
 /// All services of a loop.
@@ -259,6 +268,11 @@ impl Hosts {
 
     pub(crate) fn memory(&self) -> usize {
         self.hosts.iter().map(|host| host.memory()).sum()
+    }
+
+    #[cfg(feature = "sim")]
+    pub(crate) fn sessions(&self) -> usize {
+        self.hosts.iter().map(|host| host.sessions()).sum()
     }
 
     /// Calls a service back. Whether it has more messages waiting.

@@ -82,6 +82,8 @@ mod config;
 mod reactor;
 mod pool;
 mod stage;
+#[cfg(feature = "sim")]
+mod world;
 
 pub use broadcast::Broadcast;
 pub use bytes::Bytes;
@@ -108,6 +110,20 @@ pub use socket::listen::{Bind, Listen};
 pub use socket::options::KeepAlive;
 pub use stage::Stage;
 pub use write_queue::WriteQueue;
+
+/// A simulated network: a world in which any handler runs unchanged, and in which a failing seed is the bug
+/// report. With the feature `sim`.
+#[cfg(feature = "sim")]
+pub mod sim {
+    pub use crate::driver::sim::faults::Faults;
+    pub use crate::driver::sim::network::Tally;
+    pub use crate::driver::sim::random::Random;
+    pub use crate::driver::sim::{SimDriver, SimListener, SimSocket, SimStream};
+    pub use crate::world::{
+        Audited, Chatter, Client, Ending, LoopNumber, Peer, PeerAddress, PeerContext, PeerSocket,
+        PeerStream, Promise, Violation, World,
+    };
+}
 
 /// The README's program is compiled like any other example.
 #[cfg(doctest)]

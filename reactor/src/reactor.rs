@@ -1,6 +1,8 @@
 //! The loop.
 
 mod accept;
+#[cfg(feature = "sim")]
+mod check;
 mod connect;
 mod deliver;
 mod expire;

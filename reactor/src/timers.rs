@@ -99,6 +99,12 @@ impl Timers {
         self.heap.peek().map(|Reverse(entry)| entry.due)
     }
 
+    /// How many entries agree with their owners.
+    #[cfg(feature = "sim")]
+    pub(crate) fn live(&self) -> usize {
+        self.heap.len() - self.stale
+    }
+
     /// Bytes of memory that the heap takes.
     pub(crate) fn memory(&self) -> usize {
         self.heap.capacity() * size_of::<Entry>()

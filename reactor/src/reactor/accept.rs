@@ -42,6 +42,11 @@ pub(super) struct Acceptor<L> {
 }
 
 impl<L> Acceptor<L> {
+    #[cfg(feature = "sim")]
+    pub(super) fn is_listed(&self) -> bool {
+        self.listed
+    }
+
     pub(super) fn note(&mut self, id: ListenerId, ready: &mut Vec<ListenerId>) {
         self.paused = false;
         if !std::mem::replace(&mut self.listed, true) {

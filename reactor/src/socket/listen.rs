@@ -96,6 +96,12 @@ macro_rules! place_methods {
             self.place.open.as_ref().map(|open| &open.address)
         }
 
+        /// Where it is to be, for a driver that opens no socket of the system.
+        #[cfg(feature = "sim")]
+        pub(crate) fn target(&self) -> &Target {
+            &self.place.target
+        }
+
         /// Opens it now, for so many loops: the same description as often, each with its own socket.
         ///
         /// An IP socket is opened once for each, and the kernel shares out what arrives
@@ -170,6 +176,11 @@ impl Listen {
     pub fn backlog(mut self, backlog: u32) -> Self {
         self.backlog = backlog;
         self
+    }
+
+    #[cfg(feature = "sim")]
+    pub(crate) fn backlog_size(&self) -> usize {
+        usize::try_from(self.backlog).unwrap_or(usize::MAX)
     }
 
     place_methods!();

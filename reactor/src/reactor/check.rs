@@ -1,0 +1,110 @@
+//! What must be true of the loop between any two turns.
+
+use super::Reactor;
+use super::wait::Link;
+use crate::connection::{Connection, Life};
+use crate::driver::Driver;
+use crate::id::ConnId;
+use crate::timers::NEVER;
+
+impl<D: Driver> Reactor<D> {
+    /// The first invariant that does not hold.
+    ///
+    /// # Errors
+    /// What is wrong, in a sentence.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let table = &self.core.table;
+        table.check()?;
+        for (id, connection) in table.iter() {
+            self.check_halves(id, connection)
+                .map_err(|text| format!("connection {id} ({:?}): {text}", connection.life))?;
+        }
+        self.check_timers()?;
+        self.check_listeners()?;
+        self.check_sockets()?;
+        let admitted = table.iter().filter(|(_, connection)| connection.admitted).count() as u64;
+        match table.counters.open().get() {
+            open if open == admitted => Ok(()),
+            open => Err(format!("{open} connections are counted as open, and {admitted} are")),
+        }
+    }
+
+    fn check_halves(&self, id: ConnId, connection: &Connection) -> Result<(), &'static str> {
+        let link = self.links.get(id);
+        let is_begun = self.attempts.contains_key(&id)
+            || self.core.connects.iter().any(|(wished, ..)| *wished == id);
+        match (connection.life, link) {
+            (Life::Connecting, _) if !is_begun => Err("nobody tries to connect it"),
+            (Life::Connecting | Life::Gone, _) => Ok(()),
+            (_, None) => Err("it has no socket"),
+            (_, Some(link)) => self.check_stalls(id, connection, link),
+        }
+    }
+
+    /// Never stalled: what is possible and wanted is on a list, since no edge may come for it again.
+    fn check_stalls(
+        &self,
+        id: ConnId,
+        connection: &Connection,
+        link: &Link<D::Stream>,
+    ) -> Result<(), &'static str> {
+        let (is_ready, is_dirty) = self.core.table.listed(id);
+        if link.readable && (connection.hears() || connection.discards()) && !is_ready {
+            return Err("there is something to read, and nobody will");
+        }
+        if link.writable && connection.queued() > 0 && !is_dirty {
+            return Err("there is something to write and room for it, and nobody will");
+        }
+        Ok(())
+    }
+
+    fn check_timers(&self) -> Result<(), String> {
+        let timers = self.core.timers.iter().filter(|(_, timer)| timer.armed != NEVER).count();
+        let listeners = self.acceptors.iter().filter(|(_, found)| found.armed != NEVER).count();
+        let armed = self.core.table.armed_count() + timers + listeners;
+        match self.core.table.timers.live() {
+            live if live == armed => Ok(()),
+            live => Err(format!("{live} entries among the timers count, and {armed} owners think so")),
+        }
+    }
+
+    fn check_listeners(&self) -> Result<(), String> {
+        for (id, acceptor) in self.acceptors.iter() {
+            let times = self.ready_acceptors.iter().filter(|ready| ready.0 == id).count();
+            if times != usize::from(acceptor.is_listed()) {
+                return Err(format!("listener {id:?} is on the ready list {times} times"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_sockets(&self) -> Result<(), String> {
+        for (&id, link) in &self.sockets {
+            let waits = self.core.outboxes.get(id.0).is_some_and(|outbox| !outbox.queue.is_empty());
+            let times = self.core.dirty_sockets.iter().filter(|&&dirty| dirty == id).count();
+            if times > 1 || waits && times == 0 && !link.blocked {
+                return Err(format!("datagrams wait at {id:?}, and nobody will send them"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is still held after a loop has stopped: nothing may be.
+    ///
+    /// # Errors
+    /// What is left, in a sentence.
+    pub(crate) fn check_released(&self) -> Result<(), String> {
+        let left = [
+            ("connections", self.core.table.len()),
+            ("sockets of connections", self.links.len()),
+            ("attempts to connect", self.attempts.len()),
+            ("sessions", self.hosts.sessions()),
+            ("bytes in queues", self.memory().queues),
+            ("bytes of input", self.memory().inputs),
+        ];
+        match left.into_iter().find(|(_, count)| *count != 0) {
+            Some((what, count)) => Err(format!("{count} {what} are left")),
+            None => Ok(()),
+        }
+    }
+}

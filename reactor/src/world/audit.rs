@@ -1,0 +1,204 @@
+//! A handler under audit: what the loop owes it is counted, and now and then it panics.
+
+use std::cell::RefCell;
+use std::ops::{Deref, DerefMut};
+use std::rc::Rc;
+
+use crate::context::{ConnContext, Context};
+use crate::driver::sim::network::Shared;
+use crate::handler::Handler;
+use crate::id::{ConnId, SocketId, TimerId};
+use crate::read_buffer::ReadBuffer;
+use crate::reason::{CloseReason, ConnectError, Deadline};
+use crate::socket::address::Address;
+
+/// What is known of one service's callbacks.
+#[derive(Debug, Default)]
+pub(super) struct Audit {
+    opened: u64,
+    closed: u64,
+    /// The first thing that should not have been.
+    pub(super) complaint: Option<String>,
+}
+
+impl Audit {
+    /// Each `on_open` that returned has had its `on_close`.
+    pub(super) fn check_end(&self) -> Result<(), String> {
+        match (self.opened, self.closed) {
+            (opened, closed) if opened == closed => Ok(()),
+            (opened, closed) => Err(format!("on_open was called {opened} times, on_close {closed}")),
+        }
+    }
+}
+
+/// A handler whose callbacks are audited, and panic as often as the world's
+/// [faults](super::super::sim::Faults) say. It derefs to the handler itself.
+pub struct Audited<H> {
+    handler: H,
+    audit: Rc<RefCell<Audit>>,
+    network: Shared,
+}
+
+/// The session of an audited connection.
+pub struct AuditedSession<S> {
+    session: S,
+    id: ConnId,
+    eof: bool,
+}
+
+impl<H> Audited<H> {
+    pub(super) fn new(handler: H, audit: Rc<RefCell<Audit>>, network: &Shared) -> Self {
+        Self { handler, audit, network: Rc::clone(network) }
+    }
+
+    /// In a callback about no connection.
+    fn may_panic(&self) {
+        let mut network = self.network.borrow_mut();
+        let panics = network.faults.panic;
+        if network.random.chance(panics) {
+            drop(network);
+            panic();
+        }
+    }
+
+    /// In a callback about a connection, which closes for it: its peer has nothing to complain of.
+    fn may_panic_about(&self, cx: &ConnContext<'_>) {
+        let mut network = self.network.borrow_mut();
+        let panics = network.faults.panic;
+        if network.random.chance(panics) {
+            network.harm_whose(&cx.peer());
+            drop(network);
+            panic();
+        }
+    }
+
+    fn expect(&self, holds: bool, what: impl FnOnce() -> String) {
+        if !holds {
+            self.audit.borrow_mut().complaint.get_or_insert_with(what);
+        }
+    }
+}
+
+/// Not `panic!`, which would print: thousands of worlds have nothing to say on stderr.
+fn panic() -> ! {
+    std::panic::resume_unwind(Box::new("a fault of the simulated world"))
+}
+
+impl<H> Deref for Audited<H> {
+    type Target = H;
+
+    fn deref(&self) -> &H {
+        &self.handler
+    }
+}
+
+impl<H> DerefMut for Audited<H> {
+    fn deref_mut(&mut self) -> &mut H {
+        &mut self.handler
+    }
+}
+
+impl<H: Handler> Handler for Audited<H> {
+    type Session = AuditedSession<H::Session>;
+    type Message = H::Message;
+
+    fn on_open(&mut self, cx: &mut ConnContext<'_>) -> Self::Session {
+        self.may_panic_about(cx);
+        let session = self.handler.on_open(cx);
+        self.audit.borrow_mut().opened += 1;
+        AuditedSession { session, id: cx.id(), eof: false }
+    }
+
+    fn on_data(
+        &mut self,
+        session: &mut Self::Session,
+        input: &mut ReadBuffer,
+        cx: &mut ConnContext<'_>,
+    ) {
+        self.expect(session.id == cx.id(), || format!("the session of {} at {}", session.id, cx.id()));
+        self.expect(!session.eof, || format!("on_data of {} after on_eof", cx.id()));
+        self.expect(!input.is_empty(), || format!("on_data of {} with nothing", cx.id()));
+        self.expect(cx.may_be_read(), || {
+            format!("on_data of {}, which is paused, full or closing", cx.id())
+        });
+        self.may_panic_about(cx);
+        self.handler.on_data(&mut session.session, input, cx);
+    }
+
+    fn on_eof(
+        &mut self,
+        session: &mut Self::Session,
+        input: &mut ReadBuffer,
+        cx: &mut ConnContext<'_>,
+    ) {
+        self.expect(!session.eof, || format!("on_eof of {} again", cx.id()));
+        session.eof = true;
+        self.may_panic_about(cx);
+        self.handler.on_eof(&mut session.session, input, cx);
+    }
+
+    fn on_drained(&mut self, session: &mut Self::Session, cx: &mut ConnContext<'_>) {
+        self.expect(!cx.is_full(), || format!("on_drained of {}, which is full", cx.id()));
+        self.may_panic_about(cx);
+        self.handler.on_drained(&mut session.session, cx);
+    }
+
+    fn on_deadline(
+        &mut self,
+        session: &mut Self::Session,
+        which: Deadline,
+        cx: &mut ConnContext<'_>,
+    ) {
+        self.may_panic_about(cx);
+        self.handler.on_deadline(&mut session.session, which, cx);
+    }
+
+    fn on_close(&mut self, session: Self::Session, reason: &CloseReason, cx: &mut ConnContext<'_>) {
+        self.expect(session.id == cx.id(), || format!("the session of {} at {}", session.id, cx.id()));
+        let interrupted = CloseReason::Io(std::io::ErrorKind::Interrupted);
+        self.expect(*reason != interrupted, || format!("{} ended by an interruption", cx.id()));
+        self.audit.borrow_mut().closed += 1;
+        self.may_panic_about(cx);
+        self.handler.on_close(session.session, reason, cx);
+    }
+
+    fn on_connect_failed(&mut self, id: ConnId, error: ConnectError, cx: &mut Context<'_>) {
+        self.handler.on_connect_failed(id, error, cx);
+        self.may_panic();
+    }
+
+    fn on_message(&mut self, message: Self::Message, cx: &mut Context<'_>) {
+        self.handler.on_message(message, cx);
+        self.may_panic();
+    }
+
+    fn on_inbox_drained(&mut self, cx: &mut Context<'_>) {
+        self.handler.on_inbox_drained(cx);
+        self.may_panic();
+    }
+
+    fn on_datagram(
+        &mut self,
+        socket: SocketId,
+        from: &Address,
+        datagram: &[u8],
+        cx: &mut Context<'_>,
+    ) {
+        self.handler.on_datagram(socket, from, datagram, cx);
+        self.may_panic();
+    }
+
+    fn on_timer(&mut self, timer: TimerId, cx: &mut Context<'_>) {
+        self.handler.on_timer(timer, cx);
+        self.may_panic();
+    }
+
+    fn on_turn_end(&mut self, cx: &mut Context<'_>) {
+        self.handler.on_turn_end(cx);
+        self.may_panic();
+    }
+
+    fn on_shutdown(&mut self, cx: &mut Context<'_>) {
+        self.handler.on_shutdown(cx);
+    }
+}
