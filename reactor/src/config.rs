@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::handle::Inbox;
 use crate::host::Panics;
 use crate::limits::{Admission, Budgets, Limits};
+use crate::trace::stall::StallHook;
 
 /// How a loop is made. All of it has a default.
 ///
@@ -41,6 +42,18 @@ pub struct Config {
     ///
     /// [`Statistics::handler_nanoseconds`]: crate::Statistics::handler_nanoseconds
     pub time_handlers: bool,
+    /// How many records the [flight recorder](crate::Recorder) keeps, of 32 bytes each. Their memory is
+    /// taken when the loop is made. It makes callbacks be timed too. Default: 0, nothing is recorded;
+    /// without the feature `trace`, nothing ever is.
+    pub trace_records: usize,
+    /// A turn whose work, without the wait, takes longer than this is logged as a warning, with the
+    /// callback that took the longest, and counted as [`Statistics::stalls`]. It makes callbacks be timed
+    /// too. Default: 0, none is.
+    ///
+    /// [`Statistics::stalls`]: crate::Statistics::stalls
+    pub stall: Duration,
+    /// What is called after such a turn. Default: nothing.
+    pub on_stall: Option<StallHook>,
 }
 
 impl Default for Config {
@@ -54,6 +67,9 @@ impl Default for Config {
             grace: Duration::from_secs(10),
             spin: Duration::ZERO,
             time_handlers: false,
+            trace_records: 0,
+            stall: Duration::ZERO,
+            on_stall: None,
         }
     }
 }

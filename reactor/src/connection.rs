@@ -6,12 +6,14 @@
 
 #[cfg(feature = "sim")]
 mod check;
+mod spares;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use self::spares::Spares;
 use crate::counters::Counters;
 use crate::id::{Arena, ConnId, Kind, ListenerId, Token};
 use crate::limits::Limits;
@@ -19,6 +21,8 @@ use crate::read_buffer::{Block, ReadBuffer};
 use crate::reason::{CloseReason, Deadline};
 use crate::socket::address::Address;
 use crate::timers::{NEVER, Nanos, Timers, after};
+use crate::trace::event::Event;
+use crate::trace::tap::Tap;
 use crate::write_queue::WriteQueue;
 
 /// Where a connection comes from.
@@ -140,59 +144,6 @@ pub(crate) enum Outgoing<'a> {
     Shared(Bytes),
 }
 
-/// Memory between uses, so that a busy loop allocates nothing. Bounded by the constants below.
-#[derive(Default)]
-#[expect(clippy::vec_box, reason = "a connection holds a pointer, and takes this very box")]
-pub(crate) struct Spares {
-    queues: Vec<Box<WriteQueue>>,
-    queue_memory: usize,
-    blocks: Vec<Vec<u8>>,
-}
-
-/// Bytes of memory in spare queues.
-const SPARE_QUEUES_MAX: usize = 1024 * 1024;
-/// Spare blocks, each of the loop's block size.
-const SPARE_BLOCKS_MAX: usize = 16;
-
-impl Spares {
-    fn queue(&mut self) -> Box<WriteQueue> {
-        match self.queues.pop() {
-            Some(queue) => {
-                self.queue_memory -= queue.memory();
-                queue
-            }
-            None => Box::default(),
-        }
-    }
-
-    /// Takes the blocks that have left a queue.
-    pub(crate) fn keep_blocks(&mut self, queue: &mut WriteQueue, block_size: usize) {
-        for block in queue.spent_blocks() {
-            if block.capacity() == block_size && self.blocks.len() < SPARE_BLOCKS_MAX {
-                self.blocks.push(block);
-            }
-        }
-    }
-
-    /// Takes a queue that is empty.
-    pub(crate) fn keep_queue(&mut self, queue: Box<WriteQueue>) {
-        debug_assert!(queue.is_empty());
-        let memory = queue.memory();
-        if self.queue_memory + memory <= SPARE_QUEUES_MAX {
-            self.queue_memory += memory;
-            self.queues.push(queue);
-        }
-    }
-
-    pub(crate) fn block(&mut self) -> Vec<u8> {
-        self.blocks.pop().unwrap_or_default()
-    }
-
-    pub(crate) fn memory(&self) -> usize {
-        self.queue_memory + self.blocks.iter().map(Vec::capacity).sum::<usize>()
-    }
-}
-
 /// All connections of a loop, and the lists of those that something is to be done about.
 ///
 /// Whoever changes a connection puts it on a list; nobody walks the table to find out.
@@ -216,11 +167,13 @@ pub(crate) struct Table {
     /// Bytes that were queued for connections that ended without them.
     pub(crate) bytes_dropped: u64,
     pub(crate) block_size: usize,
+    /// Where the loop records what it does.
+    pub(crate) tap: Tap,
     loop_number: u16,
 }
 
 impl Table {
-    pub(crate) fn new(loop_number: u16, block_size: usize) -> Self {
+    pub(crate) fn new(loop_number: u16, block_size: usize, tap: Tap) -> Self {
         Self {
             connections: Arena::new(loop_number),
             limits: Vec::new(),
@@ -234,6 +187,7 @@ impl Table {
             turn: 0,
             bytes_dropped: 0,
             block_size,
+            tap,
             loop_number,
         }
     }
@@ -284,6 +238,11 @@ impl Table {
 
     pub(crate) fn get_mut(&mut self, id: ConnId) -> Option<&mut Connection> {
         self.connections.get_mut(id.0)
+    }
+
+    /// A connection, and where is recorded what is done with it.
+    pub(crate) fn get_with_tap(&mut self, id: ConnId) -> Option<(&mut Connection, &mut Tap)> {
+        Some((self.connections.get_mut(id.0)?, &mut self.tap))
     }
 
     pub(crate) fn is_connecting(&self, id: ConnId) -> bool {
@@ -385,7 +344,10 @@ impl Table {
         let queued = queue.len();
         self.counters.queued_bytes().add((queued - before) as u64);
         if let Some(limits) = self.limits.get(usize::from(connection.service)) {
-            connection.full |= queued >= limits.queue_high.max(1);
+            if queued >= limits.queue_high.max(1) && !connection.full {
+                connection.full = true;
+                self.tap.note(|| Event::Full { connection: id, queued: queued as u64 });
+            }
             if limits.queue_max != 0 && queued > limits.queue_max {
                 self.end(id, CloseReason::SlowConsumer);
                 return false;
@@ -411,6 +373,7 @@ impl Table {
             && connection.takes_sends()
         {
             connection.finish = true;
+            self.tap.note(|| Event::Finishing { connection: id });
             self.mark_dirty(id);
         }
     }
@@ -424,6 +387,8 @@ impl Table {
                 connection.life = Life::Closing;
                 connection.reason = reason;
                 connection.rest = None;
+                let reason = &connection.reason;
+                self.tap.note(|| Event::Closing { connection: id, reason: reason.clone() });
                 self.await_drain(id);
                 self.mark_dirty(id);
                 self.mark_ready(id); // what is unread must not turn the close into a reset
@@ -443,6 +408,7 @@ impl Table {
         let timeout = self.timeout(id, |limits| limits.linger_timeout);
         if let Some(connection) = self.connections.get_mut(id.0) {
             connection.life = Life::Lingering;
+            self.tap.note(|| Event::Lingering { connection: id });
         }
         self.set_loop_deadline(id, timeout);
         self.mark_ready(id);
@@ -476,6 +442,8 @@ impl Table {
         connection.reason = reason;
         connection.life = Life::Gone;
         connection.rest = None;
+        let reason = &connection.reason;
+        self.tap.note(|| Event::Ended { connection: id, reason: reason.clone() });
         if let Some(mut queue) = connection.queue.take() {
             let dropped = queue.len() as u64;
             queue.clear();
@@ -497,6 +465,7 @@ impl Table {
     pub(crate) fn pause(&mut self, id: ConnId) {
         if let Some(connection) = self.connections.get_mut(id.0) {
             connection.paused = true;
+            self.tap.note(|| Event::Paused { connection: id });
         }
     }
 
@@ -506,6 +475,7 @@ impl Table {
         {
             connection.paused = false;
             connection.offer = true;
+            self.tap.note(|| Event::Resumed { connection: id });
             self.mark_ready(id);
         }
     }
@@ -515,6 +485,7 @@ impl Table {
         if let Some(connection) = self.connections.get_mut(id.0) {
             connection.full = false;
             connection.offer = true;
+            self.tap.note(|| Event::Drained { connection: id });
             self.mark_ready(id);
         }
     }

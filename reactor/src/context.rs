@@ -18,6 +18,7 @@ use crate::reason::CloseReason;
 use crate::socket::address::Address;
 use crate::socket::connect::Connect;
 use crate::timers::{NEVER, Nanos, after};
+use crate::trace::event::Event;
 
 /// All that contexts reach: the handlers' half of the loop.
 pub(crate) struct Core {
@@ -117,6 +118,7 @@ impl<'a> Context<'a> {
         // A name that nobody has or will have: the loop finds nobody there, and tells of the limit.
         let id = inserted.unwrap_or(ConnId(Id::nobody()));
         self.core.connects.push((id, self.service, to.into()));
+        self.core.table.tap.note(|| Event::Connecting { connection: id });
         id
     }
 
@@ -138,7 +140,9 @@ impl<'a> Context<'a> {
     pub fn rearm_timer(&mut self, id: TimerId, delay: Duration) -> bool {
         let core = &mut *self.core;
         let Some(timer) = core.timers.get_mut(id.0) else { return false };
-        timer.due = after(core.table.now, delay);
+        let due = after(core.table.now, delay);
+        timer.due = due;
+        core.table.tap.note(|| Event::TimerSet { timer: id, due });
         core.table.timers.arm(&mut timer.armed, timer.due, id.0.token(Kind::Timer));
         true
     }
@@ -147,6 +151,7 @@ impl<'a> Context<'a> {
     pub fn cancel_timer(&mut self, id: TimerId) -> bool {
         let Some(mut timer) = self.core.timers.remove(id.0) else { return false };
         self.core.table.timers.disarm(&mut timer.armed);
+        self.core.table.tap.note(|| Event::TimerCancelled { timer: id });
         true
     }
 
@@ -161,6 +166,7 @@ impl<'a> Context<'a> {
         // An empty datagram is one too: the queue is bounded by their number as well.
         if outbox.bytes + datagram.len() > max || outbox.queue.len() >= max.max(1) {
             core.table.counters.datagrams_dropped().increment();
+            core.table.tap.note(|| Event::DatagramDropped { socket });
             return false;
         }
         if outbox.queue.is_empty() {
@@ -348,10 +354,11 @@ impl<'a> ConnContext<'a> {
     /// [`Connect`].
     pub fn set_deadline(&mut self, delay: Duration) {
         let deadline = after(self.cx.core.table.now, delay);
-        if let Some(connection) = self.cx.core.table.get_mut(self.id)
+        if let Some((connection, tap)) = self.cx.core.table.get_with_tap(self.id)
             && connection.life == Life::Open
         {
             connection.deadline = deadline;
+            tap.note(|| Event::DeadlineSet { connection: self.id, due: deadline });
         }
         self.cx.core.table.arm(self.id);
     }

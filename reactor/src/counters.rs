@@ -69,13 +69,16 @@ counters! {
     busy_nanoseconds,
     /// Callbacks of handlers; a batch of messages is one.
     callbacks,
-    /// Nanoseconds spent in them; 0 unless [`Config::time_handlers`](crate::Config::time_handlers).
+    /// Nanoseconds spent in them; 0 unless [`Config::time_handlers`](crate::Config::time_handlers), or one
+    /// of its options that make callbacks be timed too.
     handler_nanoseconds,
     /// How often accepting paused, for want of descriptors or because of a limit; tries in vain to go on
     /// are not counted.
     accept_pauses,
     /// Callbacks that panicked.
     panics,
+    /// Turns that took longer than [`Config::stall`](crate::Config::stall).
+    stalls,
 }
 
 /// A loop's [`Statistics`], live: clones are the same numbers, and any thread may read them.

@@ -16,11 +16,12 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use crate::id::Token;
+use crate::readiness::{Readiness, Signal};
 use crate::reason::ListenError;
-use crate::selector::Readiness;
 use crate::socket::address::Address;
 use crate::socket::connect::Connect;
 use crate::socket::listen::{Bind, Listen};
+use crate::trace::stopwatch::Stopwatch;
 
 /// What the loop asks of the world.
 ///
@@ -43,6 +44,13 @@ pub trait Driver: 'static {
 
     /// The present instant; it does not go back.
     fn now(&self) -> Instant;
+
+    /// What measures time within a turn, for the [recorder](crate::Recorder) and for whoever wants to know
+    /// how long callbacks take. It is asked for once, when the loop is made. The default is the system's
+    /// clock: a driver whose time is another gives one that [stands still](Stopwatch::still).
+    fn stopwatch(&self) -> Stopwatch {
+        Stopwatch::system()
+    }
 
     /// Wakes [`wait`](Self::wait), from any thread.
     fn waker(&self) -> Waker;
@@ -177,17 +185,4 @@ pub trait DatagramSocket {
     /// # Errors
     /// `WouldBlock` when there is no room; what else sendto(2) says.
     fn send(&mut self, datagram: &[u8], to: &Address) -> io::Result<()>;
-}
-
-/// The signals that a loop can tell of; see signal(7).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Signal {
-    /// SIGINT: control-C.
-    Interrupt,
-    /// SIGTERM: please end.
-    Terminate,
-    /// SIGHUP: the terminal is gone, or, to a daemon: read your configuration again.
-    HangUp,
-    /// SIGUSR1: yours to define.
-    User1,
 }

@@ -7,7 +7,6 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::time::Instant;
 
 use crate::connection::ServiceIndex;
 use crate::context::{ConnContext, Context, Core};
@@ -17,6 +16,7 @@ use crate::id::{ConnId, ConnMap, SocketId, TimerId};
 use crate::read_buffer::ReadBuffer;
 use crate::reason::{CloseReason, ConnectError, Deadline};
 use crate::socket::address::Address;
+use crate::trace::event::{Callback, Event, Source};
 
 /// The typed name of a service: what [`Reactor::add`](crate::Reactor::add) gives.
 ///
@@ -77,21 +77,34 @@ pub(crate) enum Call<'a> {
 
 impl Call<'_> {
     /// Its name in the trait, and the connection that a panic in it closes.
-    fn about(&self) -> (&'static str, Option<ConnId>) {
+    fn about(&self) -> (Callback, Option<ConnId>) {
         match self {
-            Self::Open(id) => ("on_open", Some(*id)),
-            Self::Data(id, _) => ("on_data", Some(*id)),
-            Self::Eof(id, _) => ("on_eof", Some(*id)),
-            Self::Drained(id) => ("on_drained", Some(*id)),
-            Self::Deadline(id, _) => ("on_deadline", Some(*id)),
-            Self::Close(id, _) => ("on_close", Some(*id)),
-            Self::ConnectFailed(..) => ("on_connect_failed", None),
-            Self::Messages(_) => ("on_message", None),
-            Self::InboxDrained => ("on_inbox_drained", None),
-            Self::Datagram(..) => ("on_datagram", None),
-            Self::Timer(_) => ("on_timer", None),
-            Self::TurnEnd => ("on_turn_end", None),
-            Self::Shutdown => ("on_shutdown", None),
+            Self::Open(id) => (Callback::Open, Some(*id)),
+            Self::Data(id, _) => (Callback::Data, Some(*id)),
+            Self::Eof(id, _) => (Callback::Eof, Some(*id)),
+            Self::Drained(id) => (Callback::Drained, Some(*id)),
+            Self::Deadline(id, _) => (Callback::Deadline, Some(*id)),
+            Self::Close(id, _) => (Callback::Close, Some(*id)),
+            Self::ConnectFailed(..) => (Callback::ConnectFailed, None),
+            Self::Messages(_) => (Callback::Message, None),
+            Self::InboxDrained => (Callback::InboxDrained, None),
+            Self::Datagram(..) => (Callback::Datagram, None),
+            Self::Timer(_) => (Callback::Timer, None),
+            Self::TurnEnd => (Callback::TurnEnd, None),
+            Self::Shutdown => (Callback::Shutdown, None),
+        }
+    }
+
+    /// What is recorded as its subject: the service, if there is nothing nearer.
+    fn subject(&self, service: ServiceIndex) -> Source {
+        match self {
+            Self::ConnectFailed(id, _) => Source::Connection(*id),
+            Self::Datagram(socket, ..) => Source::Socket(*socket),
+            Self::Timer(timer) => Source::Timer(*timer),
+            call => match call.about() {
+                (_, Some(id)) => Source::Connection(id),
+                (_, None) => Source::Service(service),
+            },
         }
     }
 }
@@ -153,6 +166,10 @@ impl<H: Handler> HostOf<H> {
 
     fn receive_messages(&mut self, count: usize, core: &mut Core) -> bool {
         let more = self.inbox.take(count.saturating_sub(self.messages.len()), &mut self.messages);
+        if let Ok(count @ 1..) = u32::try_from(self.messages.len()) {
+            let service = self.index;
+            core.table.tap.note(|| Event::Messages { service, count });
+        }
         while let Some(message) = self.messages.pop_front() {
             core.table.counters.messages().increment();
             self.handler.on_message(message, &mut Context::new(core, self.index));
@@ -235,7 +252,7 @@ impl<H: Handler> Host for HostOf<H> {
 pub(crate) struct Hosts {
     hosts: Vec<Box<dyn Host>>,
     panics: Panics,
-    /// Whether callbacks are timed, which costs two looks at the clock each.
+    /// Whether callbacks are timed, which costs two looks at the clock each, and recorded, if anything is.
     timed: bool,
 }
 
@@ -280,10 +297,17 @@ impl Hosts {
         let Some(host) = self.hosts.get_mut(usize::from(service)) else { return false };
         let about = call.about();
         core.table.counters.callbacks().increment();
-        let began = self.timed.then(Instant::now);
+        let timing = if self.timed {
+            let subject = call.subject(service);
+            Some((subject, core.table.tap.callback_began(about.0, subject)))
+        } else {
+            None
+        };
         let result = catch_unwind(AssertUnwindSafe(|| host.call(call, core)));
-        if let Some(began) = began {
-            let took = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        if let Some((subject, began)) = timing {
+            let turn = core.table.counters.turns().get();
+            let callback = (about.0, subject);
+            let took = core.table.tap.callback_ended(callback, began, result.is_err(), turn);
             core.table.counters.handler_nanoseconds().add(took);
         }
         match result {
@@ -298,7 +322,7 @@ impl Hosts {
     fn panicked(
         &self,
         core: &mut Core,
-        (callback, connection): (&'static str, Option<ConnId>),
+        (callback, connection): (Callback, Option<ConnId>),
         panic: Box<dyn Any + Send>,
     ) {
         core.table.counters.panics().increment();
@@ -313,6 +337,7 @@ impl Hosts {
             .copied()
             .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
             .unwrap_or("a value that is no text");
+        let callback = callback.name();
         match connection {
             Some(id) => log::error!("{callback} of connection {id} panicked: {text}"),
             None => log::error!("{callback} panicked: {text}"),

@@ -47,6 +47,7 @@
 //! | what many services need | [`Pipes`] (two connections joined), [`Broadcast`] (one room) |
 //! | other threads | [`Handle`], [`inbox`], [`Pool`] (several loops) |
 //! | tests | [`Stage`] |
+//! | what the loop did | [`Recorder`], [`Trace`], [`Event`]; [`Stall`] |
 //! | below the loop | [`Selector`] (Python's `selectors`), [`Driver`] |
 //!
 //! # Platforms
@@ -68,6 +69,8 @@ mod reason;
 mod limits;
 mod counters;
 mod socket;
+mod readiness;
+mod trace;
 mod connection;
 mod handle;
 mod context;
@@ -92,7 +95,7 @@ pub use connection::Origin;
 pub use context::{ConnContext, Context};
 pub use counters::{Counters, Statistics};
 pub use driver::mio::{MioDriver, MioListener, MioSocket, MioStream};
-pub use driver::{DatagramSocket, Driver, Signal, Stream};
+pub use driver::{DatagramSocket, Driver, Stream};
 pub use handle::{Handle, Inbox, SendError, inbox};
 pub use handler::Handler;
 pub use host::{Panics, Service};
@@ -102,13 +105,18 @@ pub use pipe::{Carried, Pipes};
 pub use pool::{Pool, Setup};
 pub use reactor::{Memory, Opened, Reactor, Turn};
 pub use read_buffer::{Block, ReadBuffer};
+pub use readiness::{Readiness, Signal};
 pub use reason::{CloseReason, ConnectError, Deadline, ListenError, ShutdownReport, describe};
-pub use selector::{Interest, Readiness, Selector};
+pub use selector::{Interest, Selector};
 pub use socket::address::{Address, Target};
 pub use socket::connect::Connect;
 pub use socket::listen::{Bind, Listen};
 pub use socket::options::KeepAlive;
 pub use stage::Stage;
+pub use trace::event::{Callback, Event, Outcome, Source, Verb};
+pub use trace::stall::{LongestCallback, Stall, StallHook};
+pub use trace::stopwatch::Stopwatch;
+pub use trace::{Record, Recorder, Trace};
 pub use write_queue::WriteQueue;
 
 /// A simulated network: a world in which any handler runs unchanged, and in which a failing seed is the bug

@@ -14,6 +14,7 @@ use crate::id::LOOPS_MAX;
 use crate::reactor::Reactor;
 use crate::read_buffer::ReadBuffer;
 use crate::reason::ShutdownReport;
+use crate::trace::Recorder;
 
 /// Sets up one loop of a [`Pool`]: adds services, opens listeners. It runs on the loop's thread.
 pub type Setup = Box<dyn FnOnce(&mut Reactor) -> io::Result<()> + Send>;
@@ -63,6 +64,8 @@ pub struct Pool {
 struct Member {
     control: Handle<Duration>,
     counters: Counters,
+    /// Invariant: there is one, once the loop is set up.
+    recorder: Option<Recorder>,
     thread: Option<JoinHandle<io::Result<ShutdownReport>>>,
 }
 
@@ -86,7 +89,10 @@ impl Pool {
         }
         for (member, answer) in pool.members.iter_mut().zip(ready) {
             match answer.recv() {
-                Ok(counters) => member.counters = counters,
+                Ok((counters, recorder)) => {
+                    member.counters = counters;
+                    member.recorder = Some(recorder);
+                }
                 Err(_) => {
                     return Err(member.join().err().unwrap_or_else(|| io::Error::other("no loop")));
                 }
@@ -105,6 +111,11 @@ impl Pool {
     /// The counters of each loop, live.
     pub fn counters(&self) -> impl Iterator<Item = &Counters> {
         self.members.iter().map(|member| &member.counters)
+    }
+
+    /// The flight recorder of each loop, live.
+    pub fn recorders(&self) -> impl Iterator<Item = &Recorder> {
+        self.members.iter().filter_map(|member| member.recorder.as_ref())
     }
 
     /// Asks all loops to [shut down](Reactor::shutdown), and returns at once. Asked again, the shorter
@@ -159,8 +170,11 @@ impl Drop for Pool {
     }
 }
 
+/// What can be seen of a loop while it runs.
+type Live = (Counters, Recorder);
+
 impl Member {
-    fn start(config: Config, setup: Setup) -> io::Result<(Self, Receiver<Counters>)> {
+    fn start(config: Config, setup: Setup) -> io::Result<(Self, Receiver<Live>)> {
         let (control, orders) = inbox(64);
         let (ready, answer) = channel();
         let thread = thread::Builder::new().name(format!("reactor {}", config.loop_number)).spawn(
@@ -168,11 +182,13 @@ impl Member {
                 let mut reactor = Reactor::with_config(config)?;
                 reactor.add_with(Control, ServiceConfig::new().inbox(orders));
                 setup(&mut reactor)?;
-                tell_ready(&ready, reactor.counters());
+                tell_ready(&ready, (reactor.counters(), reactor.recorder()));
                 reactor.run()
             },
         )?;
-        Ok((Self { control, counters: Counters::default(), thread: Some(thread) }, answer))
+        let member =
+            Self { control, counters: Counters::default(), recorder: None, thread: Some(thread) };
+        Ok((member, answer))
     }
 
     fn join(&mut self) -> io::Result<ShutdownReport> {
@@ -185,8 +201,8 @@ impl Member {
 }
 
 /// Who started the pool waits for this, or has given up because another loop failed.
-fn tell_ready(ready: &Sender<Counters>, counters: Counters) {
-    let _ = ready.send(counters);
+fn tell_ready(ready: &Sender<Live>, live: Live) {
+    let _ = ready.send(live);
 }
 
 /// Hears when the pool wants the loop to stop, and how fast.

@@ -10,6 +10,7 @@ mod flush;
 mod reap;
 mod receive;
 mod shutdown;
+mod stall;
 mod wait;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -27,19 +28,23 @@ use crate::config::{Config, INBOX_CAPACITY, ServiceConfig};
 use crate::connection::{ServiceIndex, Table};
 use crate::context::{Context, Core};
 use crate::counters::Counters;
+use crate::driver::Driver;
 use crate::driver::mio::MioDriver;
-use crate::driver::{Driver, Signal};
 use crate::handle::{Alarm, Handle, Port, inbox};
 use crate::handler::Handler;
 use crate::host::{HostOf, Hosts, Service};
 use crate::id::{Arena, ConnId, ConnMap, ListenerId, SocketId, Token};
 use crate::limits::Admission;
 use crate::read_buffer::ReadBuffer;
+use crate::readiness::Signal;
 use crate::reason::{ListenError, ShutdownReport};
 use crate::socket::address::Address;
 use crate::socket::connect::Connect;
 use crate::socket::listen::{Bind, Listen};
-use crate::timers::{NEVER, Nanos};
+use crate::timers::{NEVER, Nanos, after};
+use crate::trace::Recorder;
+use crate::trace::event::Event;
+use crate::trace::tap::Tap;
 
 /// A listener or a datagram socket that has been opened: its name, and where it really is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -169,6 +174,8 @@ pub struct Reactor<D: Driver = MioDriver> {
     /// A service has more messages than one turn delivers.
     more_messages: bool,
     phase: Phase,
+    /// A turn that takes longer is told of.
+    stall: Nanos,
     /// Signals that have arrived and were not told yet. Invariant: each once.
     signals: VecDeque<Signal>,
     /// Whether looking for work paid, the last time.
@@ -202,8 +209,12 @@ impl<D: Driver> Reactor<D> {
         config.block_size = config.block_size.max(1024);
         let loop_number = config.loop_number % crate::id::LOOPS_MAX;
         let alarm = Arc::new(Alarm::new(driver.waker()));
+        let origin = driver.now();
+        let tap = Tap::new(loop_number, origin, config.trace_records, driver.stopwatch());
+        let timed = config.time_handlers || !config.stall.is_zero() || tap.is_on();
+        let stall = if config.stall.is_zero() { NEVER } else { after(0, config.stall) };
         let core = Core {
-            table: Table::new(loop_number, config.block_size),
+            table: Table::new(loop_number, config.block_size, tap),
             timers: Arena::new(loop_number),
             outboxes: Arena::new(loop_number),
             connects: Vec::new(),
@@ -212,10 +223,10 @@ impl<D: Driver> Reactor<D> {
             ports: Vec::new(),
             stop: None,
             grace: config.grace,
-            origin: driver.now(),
+            origin,
         };
         Self {
-            hosts: Hosts::new(config.panics, config.time_handlers),
+            hosts: Hosts::new(config.panics, timed),
             block: ReadBuffer::with_capacity(config.block_size),
             acceptors: Arena::new(loop_number),
             driver,
@@ -231,6 +242,7 @@ impl<D: Driver> Reactor<D> {
             alarm,
             more_messages: false,
             phase: Phase::Running,
+            stall,
             signals: VecDeque::new(),
             spin_pays: true,
             batch: Vec::new(),
@@ -280,13 +292,13 @@ impl<D: Driver> Reactor<D> {
     /// What a turn came to, and the last of its work: time is taken, shutdown goes on.
     fn outcome(&mut self) -> Turn {
         self.advance_shutdown();
-        let busy = self.clock().saturating_sub(self.core.table.now);
-        self.core.table.counters.busy_nanoseconds().add(busy);
         while let Some(signal) = self.driver.signal() {
             if !self.signals.contains(&signal) {
                 self.signals.push_back(signal);
+                self.core.table.tap.note(|| Event::Signalled(signal));
             }
         }
+        self.end_turn();
         match (self.signals.pop_front(), &self.phase) {
             (Some(signal), _) => Turn::Signal(signal),
             (None, Phase::Stopped(report)) => Turn::Stopped(report.clone()),
@@ -333,6 +345,13 @@ impl<D: Driver> Reactor<D> {
     fn clock(&self) -> Nanos {
         let since = self.driver.now().saturating_duration_since(self.core.origin);
         u64::try_from(since.as_nanos()).unwrap_or(NEVER)
+    }
+
+    /// The clock of the turn, and of what it does, is what the clock shows now.
+    fn read_clock(&mut self) {
+        let now = self.clock();
+        self.core.table.now = now;
+        self.core.table.tap.set_now(now);
     }
 
     /// Adds a service with the loop's [`Config::limits`].
@@ -427,7 +446,7 @@ impl<D: Driver> Reactor<D> {
         service: &Service<H>,
         act: impl FnOnce(&mut H, &mut Context<'_>) -> R,
     ) -> R {
-        self.core.table.now = self.clock();
+        self.read_clock();
         let Some(host) = self.hosts.get_mut(*service) else { stranger(service) };
         act(&mut host.handler, &mut Context::new(&mut self.core, service.index))
     }
@@ -464,6 +483,11 @@ impl<D: Driver> Reactor<D> {
     /// What the loop has done so far, live.
     pub fn counters(&self) -> Counters {
         self.core.table.counters.clone()
+    }
+
+    /// What the loop does, step by step, live: see [`Config::trace_records`].
+    pub fn recorder(&self) -> Recorder {
+        self.core.table.tap.recorder().clone()
     }
 
     /// Who holds how much memory. It walks the table: not for every turn.

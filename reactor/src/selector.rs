@@ -9,6 +9,8 @@ use std::time::Duration;
 use mio::unix::SourceFd;
 use mio::{Events, Poll, Registry, Token};
 
+use crate::readiness::Readiness;
+
 /// What one wants to know of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interest {
@@ -30,36 +32,6 @@ impl From<Interest> for mio::Interest {
             Interest::Read => readable,
             Interest::Write => Self::WRITABLE,
             Interest::ReadWrite => readable | Self::WRITABLE,
-        }
-    }
-}
-
-/// What has become possible on a source. Hints, all of them: only a read or a write tells for sure.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Readiness {
-    /// A read would not block: there are bytes, a connection to accept, the end, or an error.
-    pub readable: bool,
-    /// A write would not block, or would fail.
-    pub writable: bool,
-    /// The peer has finished sending; bytes may lie before that.
-    pub hang_up: bool,
-    /// There is an error to ask the socket for.
-    pub error: bool,
-    /// There is something out of band: TCP's urgent byte, past which a read does not go.
-    pub urgent: bool,
-}
-
-impl std::ops::BitOr for Readiness {
-    type Output = Self;
-
-    /// What either tells.
-    fn bitor(self, other: Self) -> Self {
-        Self {
-            readable: self.readable | other.readable,
-            writable: self.writable | other.writable,
-            hang_up: self.hang_up | other.hang_up,
-            error: self.error | other.error,
-            urgent: self.urgent | other.urgent,
         }
     }
 }

@@ -10,16 +10,17 @@ use std::time::{Duration, Instant};
 
 use crate::config::{Config, ServiceConfig};
 use crate::context::Context;
-use crate::driver::{DatagramSocket, Driver, Signal, Stream};
+use crate::driver::{DatagramSocket, Driver, Stream};
 use crate::handler::Handler;
 use crate::host::{Panics, Service};
 use crate::id::{ConnId, Kind, ListenerId, SocketId, Token};
 use crate::reactor::{Opened, Reactor, Turn};
+use crate::readiness::{Readiness, Signal};
 use crate::reason::ListenError;
-use crate::selector::Readiness;
 use crate::socket::address::Address;
 use crate::socket::connect::Connect;
 use crate::socket::listen::{Bind, Listen};
+use crate::trace::stopwatch::Stopwatch;
 
 /// Tests a handler without sockets, threads or waiting: the real loop, in a world of one's own.
 ///
@@ -376,6 +377,10 @@ impl Driver for StageDriver {
 
     fn now(&self) -> Instant {
         self.now
+    }
+
+    fn stopwatch(&self) -> Stopwatch {
+        Stopwatch::still()
     }
 
     fn waker(&self) -> Waker {

@@ -22,7 +22,7 @@ pub use self::audit::Audited;
 pub use self::client::{Chatter, Client, Ending};
 pub use self::peer::{Peer, PeerAddress, PeerContext, PeerSocket, PeerStream};
 use crate::config::{Config, ServiceConfig};
-use crate::driver::Signal;
+use crate::readiness::Signal;
 use crate::driver::sim::SimDriver;
 use crate::driver::sim::faults::Faults;
 use crate::driver::sim::network::{Network, Shared, Tally};
@@ -34,6 +34,7 @@ use crate::limits::Budgets;
 use crate::reactor::{Reactor, Turn};
 use crate::reason::ShutdownReport;
 use crate::timers::{NEVER, Nanos, after};
+use crate::trace::Recorder;
 
 /// A deterministic world: loops, scripted [peers](Peer), a network between them, and a clock that jumps.
 ///
@@ -276,6 +277,12 @@ impl World {
     /// [`Reactor::run`] does.
     pub fn signal(&mut self, number: LoopNumber, signal: Signal) {
         self.network.borrow_mut().raise(number.0, signal);
+    }
+
+    /// What the loops have recorded, if their configurations say that they record: their
+    /// [traces](Recorder::trace), and a [hash](Recorder::hash) that is the same for the same run.
+    pub fn recorders(&self) -> Vec<Recorder> {
+        self.loops.iter().map(|member| member.reactor.recorder()).collect()
     }
 
     /// What has been done so far, in numbers.

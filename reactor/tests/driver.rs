@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use reactor::{
     Address, Bind, CloseReason, Config, Connect, DatagramSocket, Driver, Listen, ListenError,
-    Reactor, Readiness, Signal, Stream, Token,
+    Reactor, Readiness, Signal, Stopwatch, Stream, Token,
 };
 use support::{Heard, Probe, propagating};
 
@@ -72,6 +72,9 @@ impl Driver for World {
 
     fn now(&self) -> Instant {
         self.now
+    }
+    fn stopwatch(&self) -> Stopwatch {
+        Stopwatch::still()
     }
     fn waker(&self) -> Waker {
         Waker::noop().clone()

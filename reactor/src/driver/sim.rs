@@ -22,10 +22,11 @@ use self::network::{Happening, Owner, Shared};
 use super::{DatagramSocket, Driver, Signal, Stream};
 use crate::id::{Id, Token};
 use crate::reason::ListenError;
-use crate::selector::Readiness;
+use crate::readiness::Readiness;
 use crate::socket::address::{Address, Target};
 use crate::socket::connect::Connect;
 use crate::socket::listen::{Bind, Listen};
+use crate::trace::stopwatch::Stopwatch;
 
 /// The driver of a loop in a simulated network: [`World`](crate::sim::World) makes them.
 ///
@@ -92,6 +93,10 @@ impl Driver for SimDriver {
 
     fn now(&self) -> Instant {
         self.network.borrow().instant()
+    }
+
+    fn stopwatch(&self) -> Stopwatch {
+        Stopwatch::still()
     }
 
     fn waker(&self) -> Waker {

@@ -13,6 +13,7 @@ use crate::reason::{CloseReason, ListenError, describe};
 use crate::socket::address::Address;
 use crate::socket::listen::Listen;
 use crate::timers::{NEVER, Nanos, after};
+use crate::trace::event::{Event, Outcome, Source, Verb};
 use crate::transport::Transport;
 
 /// How long accepting pauses when there is no room for one more. The kernel tells of a backlog once: if
@@ -87,7 +88,14 @@ impl<D: Driver> Reactor<D> {
             complained: None,
         };
         let id = self.acceptors.insert(acceptor).unwrap_or(Id::nobody());
-        match self.driver.listen(listen, id.token(Kind::Listener)) {
+        let began = self.core.table.tap.begin();
+        let result = self.driver.listen(listen, id.token(Kind::Listener));
+        self.core.table.tap.called(began, |took| Event::Listen {
+            listener: ListenerId(id),
+            outcome: outcome_of_opening(&result),
+            took,
+        });
+        match result {
             Ok((listener, address)) => {
                 if let Some(acceptor) = self.acceptors.get_mut(id) {
                     acceptor.listener = Some(listener);
@@ -109,6 +117,7 @@ impl<D: Driver> Reactor<D> {
     pub fn close_listener(&mut self, id: ListenerId) -> bool {
         let Some(mut acceptor) = self.acceptors.remove(id.0) else { return false };
         self.core.table.timers.disarm(&mut acceptor.armed);
+        self.core.table.tap.note(|| Event::CloseListener { listener: id });
         if let Some(listener) = acceptor.listener {
             self.driver.close_listener(listener);
         }
@@ -116,6 +125,7 @@ impl<D: Driver> Reactor<D> {
     }
 
     pub(super) fn accept(&mut self) {
+        self.core.table.tap.verb(Verb::Accept);
         for id in std::mem::take(&mut self.ready_acceptors) {
             self.accept_from(id);
         }
@@ -130,6 +140,7 @@ impl<D: Driver> Reactor<D> {
         match self.accept_some(id) {
             Stop::Empty => {}
             Stop::Budget => {
+                self.core.table.tap.note(|| Event::BudgetSpent { source: Source::Listener(id) });
                 if let Some(acceptor) = self.acceptors.get_mut(id.0) {
                     acceptor.note(id, &mut self.ready_acceptors);
                 }
@@ -153,6 +164,7 @@ impl<D: Driver> Reactor<D> {
         }
         if !std::mem::replace(&mut acceptor.starved, true) {
             core.table.counters.accept_pauses().increment();
+            core.table.tap.note(|| Event::AcceptPaused { listener: id });
         }
         if acceptor.complained.is_none_or(|at| now >= after(at, COMPLAINT_INTERVAL)) {
             acceptor.complained = Some(now);
@@ -174,9 +186,18 @@ impl<D: Driver> Reactor<D> {
             if !admission.take_place(limits) {
                 return Stop::Full { shared: admission.is_shared(), limit: limits.max_connections };
             }
-            match self.driver.accept(listener) {
+            let began = self.core.table.tap.begin();
+            let result = self.driver.accept(listener);
+            self.core.table.tap.called(began, |took| Event::Accept {
+                listener: id,
+                outcome: Outcome::counted(&result, |_| 1),
+                took,
+            });
+            match result {
                 Ok((stream, peer)) => {
-                    acceptor.starved = false;
+                    if std::mem::take(&mut acceptor.starved) {
+                        self.core.table.tap.note(|| Event::AcceptResumed { listener: id });
+                    }
                     self.admit(id, stream, peer);
                 }
                 Err(error) => {
@@ -209,6 +230,7 @@ impl<D: Driver> Reactor<D> {
             admission.leave_place();
             log::debug!("{peer} is refused: its address has {} connections", limits.max_per_ip);
             self.core.table.counters.refused().increment();
+            self.core.table.tap.note(|| Event::Refused { listener });
             return;
         }
         let origin = Origin::Accepted(listener);
@@ -221,12 +243,19 @@ impl<D: Driver> Reactor<D> {
             connection.admitted = true;
         }
         self.core.table.counters.accepted().increment();
+        self.core.table.tap.note(|| Event::Accepted { connection: id, listener });
         self.core.table.counters.open().increment();
         self.watch_and_open(id, service, stream);
     }
 
     fn watch_and_open(&mut self, id: ConnId, service: ServiceIndex, mut stream: D::Stream) {
+        let began = self.core.table.tap.begin();
         let watched = self.driver.register(&mut stream, id.0.token(Kind::Connection));
+        self.core.table.tap.called(began, |took| Event::Register {
+            connection: id,
+            outcome: Outcome::done(&watched),
+            took,
+        });
         self.links.insert(id, Link::new(Transport::Plain(stream)));
         match watched {
             Ok(()) => {
@@ -244,6 +273,14 @@ impl<D: Driver> Reactor<D> {
         for (id, acceptor) in self.acceptors.iter_mut().filter(|(_, acceptor)| acceptor.paused) {
             acceptor.note(ListenerId(id), &mut self.ready_acceptors);
         }
+    }
+}
+
+/// Of a listener or a datagram socket.
+pub(super) fn outcome_of_opening<T>(result: &Result<T, ListenError>) -> Outcome {
+    match result {
+        Ok(_) => Outcome::Done(0),
+        Err(error) => Outcome::Failed(error.io_error().kind()),
     }
 }
 

@@ -10,11 +10,12 @@ use crate::connection::Life;
 use crate::driver::{Driver, Stream};
 use crate::host::Call;
 use crate::id::{ConnId, Id, Kind};
+use crate::readiness::Readiness;
 use crate::reason::{CloseReason, ConnectError};
-use crate::selector::Readiness;
 use crate::socket::address::{Address, Target};
 use crate::socket::connect::Connect;
 use crate::timers::{NEVER, Nanos, after};
+use crate::trace::event::{Event, Outcome};
 use crate::transport::Transport;
 
 /// An outgoing connection that does not stand yet.
@@ -84,8 +85,14 @@ impl<D: Driver> Reactor<D> {
     }
 
     fn look_up(&mut self, id: ConnId, name: &str) {
+        let began = self.core.table.tap.begin();
         let asked = Target::host_and_port(name)
             .and_then(|(host, port)| self.driver.resolve(host, port, id.0.token(Kind::Connection)));
+        self.core.table.tap.called(began, |took| Event::LookUp {
+            connection: id,
+            outcome: Outcome::done(&asked),
+            took,
+        });
         match asked {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::QuotaExceeded => {
@@ -123,7 +130,14 @@ impl<D: Driver> Reactor<D> {
                 return self.fail_connect(id, error);
             };
             let token = id.0.token(Kind::Connection);
-            match self.driver.connect(&address, &attempt.connect, token) {
+            let began = self.core.table.tap.begin();
+            let result = self.driver.connect(&address, &attempt.connect, token);
+            self.core.table.tap.called(began, |took| Event::Connect {
+                connection: id,
+                outcome: Outcome::done(&result),
+                took,
+            });
+            match result {
                 Ok(stream) => {
                     attempt.current = Some((stream, address));
                     self.core.table.set_loop_deadline(id, Duration::from_nanos(share));
@@ -139,6 +153,7 @@ impl<D: Driver> Reactor<D> {
     /// The time for this address, or for the name, is over.
     pub(super) fn attempt_expired(&mut self, id: ConnId) {
         if let Some(attempt) = self.attempts.get_mut(&id) {
+            self.core.table.tap.note(|| Event::ConnectTimedOut { connection: id });
             attempt.error = ConnectError::TimedOut;
             if self.core.table.now >= attempt.give_up {
                 attempt.addresses.clear();
@@ -155,6 +170,8 @@ impl<D: Driver> Reactor<D> {
             if !self.core.table.is_connecting(id) {
                 continue; // cancelled, and still to be reaped
             }
+            let outcome = Outcome::counted(&found, Vec::len);
+            self.core.table.tap.note(|| Event::LookedUp { connection: id, outcome });
             match found {
                 Ok(addresses) => attempt.addresses.extend(addresses.into_iter().map(Address::Ip)),
                 Err(error) => attempt.error = ConnectError::from(&error),
@@ -172,7 +189,14 @@ impl<D: Driver> Reactor<D> {
             return; // cancelled, and still to be reaped
         }
         let Some((stream, _)) = &mut attempt.current else { return };
-        match stream.connected() {
+        let began = self.core.table.tap.begin();
+        let result = stream.connected();
+        self.core.table.tap.called(began, |took| Event::CheckConnect {
+            connection: id,
+            outcome: Outcome::counted(&result, |stands| usize::from(*stands)),
+            took,
+        });
+        match result {
             Ok(false) => {}
             Ok(true) => {
                 if let Some(attempt) = self.attempts.remove(&id)
@@ -204,6 +228,7 @@ impl<D: Driver> Reactor<D> {
         self.links.insert(id, link);
         self.core.table.arm(id);
         self.core.table.counters.connected().increment();
+        self.core.table.tap.note(|| Event::Connected { connection: id });
         self.hosts.call(&mut self.core, service, Call::Open(id));
         self.core.table.mark_ready(id);
         self.core.table.mark_dirty(id);
@@ -212,6 +237,8 @@ impl<D: Driver> Reactor<D> {
     /// It will never stand: it leaves with this turn, and its handler is told why.
     fn fail_connect(&mut self, id: ConnId, error: ConnectError) {
         if let Some(attempt) = self.attempts.get_mut(&id) {
+            let told = || Box::new(error.clone());
+            self.core.table.tap.note(|| Event::ConnectFailed { connection: id, error: told() });
             attempt.failed = Some(error);
             self.core.table.end(id, CloseReason::Aborted);
         }

@@ -3,11 +3,17 @@
 use super::Reactor;
 use crate::driver::Driver;
 use crate::host::Call;
+use crate::trace::event::{Event, Verb};
 
 impl<D: Driver> Reactor<D> {
     pub(super) fn deliver(&mut self) {
+        self.core.table.tap.verb(Verb::Deliver);
         // The answer comes before the look into the inboxes: who speaks after the look rings again.
-        if self.alarm.answer() || self.more_messages {
+        let is_woken = self.alarm.answer();
+        if is_woken || self.more_messages {
+            if is_woken {
+                self.core.table.tap.note(|| Event::Woken);
+            }
             if self.alarm.take_stop() {
                 self.core.stop.get_or_insert(self.core.grace);
             }

@@ -7,11 +7,13 @@ use crate::host::Call;
 use crate::id::{ConnId, Kind, ListenerId, TimerId, Token};
 use crate::reason::{CloseReason, Deadline};
 use crate::timers::{NEVER, Nanos};
+use crate::trace::event::{Event, Verb};
 
 impl<D: Driver> Reactor<D> {
     /// All that is due is taken from the heap before the first handler hears of it: whatever it arms
     /// anew, for zero too, is the next turn's. So nobody is told twice in a turn, and nobody starves I/O.
     pub(super) fn expire(&mut self) {
+        self.core.table.tap.verb(Verb::Expire);
         let now = self.core.table.now;
         let mut due = std::mem::take(&mut self.due);
         while let Some((owner, at)) = self.core.table.timers.pop_due(now) {
@@ -75,7 +77,11 @@ impl<D: Driver> Reactor<D> {
             match connection.life {
                 Life::Connecting => self.attempt_expired(id),
                 Life::Open => self.expire_open(id),
-                Life::Closing => self.core.table.end(id, CloseReason::Deadline(Deadline::Drain)),
+                Life::Closing => {
+                    let deadline = Deadline::Drain;
+                    self.core.table.tap.note(|| Event::DeadlinePassed { connection: id, deadline });
+                    self.core.table.end(id, CloseReason::Deadline(deadline));
+                }
                 Life::Lingering => {
                     let reason = connection.reason.clone();
                     self.core.table.end(id, reason);
@@ -90,13 +96,14 @@ impl<D: Driver> Reactor<D> {
         let now = self.core.table.now;
         let Some(connection) = self.core.table.get_mut(id) else { return };
         let service = connection.service;
-        let which = if connection.deadline <= now {
+        let deadline = if connection.deadline <= now {
             connection.deadline = NEVER;
             Deadline::Set
         } else {
             connection.last_activity = now;
             Deadline::Idle
         };
-        self.hosts.call(&mut self.core, service, Call::Deadline(id, which));
+        self.core.table.tap.note(|| Event::DeadlinePassed { connection: id, deadline });
+        self.hosts.call(&mut self.core, service, Call::Deadline(id, deadline));
     }
 }

@@ -3,14 +3,16 @@
 use std::io;
 
 use super::Reactor;
-use crate::connection::Life;
+use crate::connection::{Life, Table};
 use crate::driver::{DatagramSocket, Driver};
 use crate::host::Call;
 use crate::id::{ConnId, SocketId};
 use crate::reason::CloseReason;
+use crate::trace::event::{Event, Outcome, Verb};
 
 impl<D: Driver> Reactor<D> {
     pub(super) fn flush(&mut self) {
+        self.core.table.tap.verb(Verb::Flush);
         for service in std::mem::take(&mut self.core.turn_ends) {
             self.hosts.call(&mut self.core, service, Call::TurnEnd);
         }
@@ -61,13 +63,20 @@ impl<D: Driver> Reactor<D> {
     fn write(&mut self, id: ConnId) -> bool {
         let (now, turn) = (self.core.table.now, self.core.table.turn);
         let Some(link) = self.links.get_mut(id) else { return false };
-        let Some(connection) = self.core.table.get_mut(id) else { return false };
+        let Some((connection, tap)) = self.core.table.get_with_tap(id) else { return false };
         connection.written_in = turn;
         let Some(mut queue) = connection.queue.take() else { return true };
         let before = queue.len();
         let mut failed = None;
         while link.writable && !queue.is_empty() {
-            match link.transport.send(&mut queue) {
+            let began = tap.begin();
+            let result = link.transport.send(&mut queue);
+            tap.called(began, |took| Event::Write {
+                connection: id,
+                outcome: Outcome::counted(&result, |count| *count),
+                took,
+            });
+            match result {
                 Ok(_) => {} // a short write proves nothing: the next one says WouldBlock
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => link.writable = false,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -117,7 +126,14 @@ impl<D: Driver> Reactor<D> {
     /// Whether it could be sent.
     fn send_fin(&mut self, id: ConnId) -> bool {
         let Some(link) = self.links.get_mut(id) else { return false };
-        match link.transport.finish() {
+        let began = self.core.table.tap.begin();
+        let result = link.transport.finish();
+        self.core.table.tap.called(began, |took| Event::Finish {
+            connection: id,
+            outcome: Outcome::done(&result),
+            took,
+        });
+        match result {
             Ok(()) => {
                 if let Some(connection) = self.core.table.get_mut(id) {
                     connection.write_ended = true;
@@ -156,9 +172,16 @@ impl<D: Driver> Reactor<D> {
     fn flush_datagrams(&mut self, id: SocketId) {
         let Some(link) = self.sockets.get_mut(&id) else { return };
         let Some(outbox) = self.core.outboxes.get_mut(id.0) else { return };
-        let counters = &self.core.table.counters;
+        let Table { counters, tap, .. } = &mut self.core.table;
         while let Some((to, datagram)) = outbox.queue.front() {
-            match link.socket.send(datagram, to) {
+            let began = tap.begin();
+            let result = link.socket.send(datagram, to);
+            tap.called(began, |took| Event::Send {
+                socket: id,
+                outcome: Outcome::counted(&result, |()| datagram.len()),
+                took,
+            });
+            match result {
                 Ok(()) => {
                     counters.datagrams_out().increment();
                     counters.bytes_out().add(datagram.len() as u64);
@@ -176,6 +199,7 @@ impl<D: Driver> Reactor<D> {
                 Err(error) => {
                     log::debug!("a datagram to {to} was not sent: {error}");
                     counters.datagrams_dropped().increment();
+                    tap.note(|| Event::DatagramDropped { socket: id });
                 }
             }
             outbox.bytes -= datagram.len();

@@ -8,9 +8,11 @@ use crate::host::Call;
 use crate::id::{ConnId, Kind};
 use crate::reason::ConnectError;
 use crate::timers::NEVER;
+use crate::trace::event::{Event, Verb};
 
 impl<D: Driver> Reactor<D> {
     pub(super) fn reap(&mut self) {
+        self.core.table.tap.verb(Verb::Reap);
         // Whom a handler ends while it hears of another's end is the next turn's.
         let empty = std::mem::take(&mut self.batch);
         let mut gone = std::mem::replace(&mut self.core.table.gone, empty);
@@ -30,9 +32,13 @@ impl<D: Driver> Reactor<D> {
         let reason = connection.reason.clone();
         self.count_for_shutdown(id);
         // The descriptor is free before the handler hears of it.
-        match self.links.remove(id) {
-            Some(link) if reset => link.transport.reset(),
-            _ => {}
+        if let Some(link) = self.links.remove(id) {
+            let began = self.core.table.tap.begin();
+            match reset {
+                true => link.transport.reset(),
+                false => drop(link),
+            }
+            self.core.table.tap.called(began, |took| Event::Close { connection: id, reset, took });
         }
         let attempt = self.attempts.remove(&id);
         if opened {

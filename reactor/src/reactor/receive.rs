@@ -2,16 +2,18 @@
 
 use std::io;
 
+use super::accept::outcome_of_opening;
 use super::{Opened, Reactor};
-use crate::connection::{Life, ServiceIndex};
+use crate::connection::{Life, ServiceIndex, Table};
 use crate::context::{Core, Outbox};
 use crate::driver::{DatagramSocket, Driver};
 use crate::host::Call;
 use crate::id::{ConnId, Id, Kind, SocketId};
 use crate::read_buffer::ReadBuffer;
+use crate::readiness::Readiness;
 use crate::reason::{CloseReason, ListenError};
-use crate::selector::Readiness;
 use crate::socket::listen::Bind;
+use crate::trace::event::{Event, Outcome, Source};
 
 /// What one read came to.
 enum Read {
@@ -29,6 +31,7 @@ impl<D: Driver> Reactor<D> {
         // Who becomes ready meanwhile, or has spent its budget, goes on the new list: the next turn's.
         let empty = std::mem::take(&mut self.batch);
         let mut ready = std::mem::replace(&mut self.core.table.ready, empty);
+        self.core.table.tap.receiving(ready.len());
         for id in ready.drain(..) {
             self.receive_from(id);
             self.flush_own(id);
@@ -53,6 +56,7 @@ impl<D: Driver> Reactor<D> {
                 Read::Done => return,
             }
         }
+        self.core.table.tap.note(|| Event::BudgetSpent { source: Source::Connection(id) });
         self.core.table.mark_ready(id);
     }
 
@@ -72,14 +76,17 @@ impl<D: Driver> Reactor<D> {
         let high = self.core.table.limits(connection.service).map_or(0, |limits| limits.queue_high);
         let answers = hears && !connection.reads_when_full;
         let limit = if answers { high.saturating_sub(connection.queued()).max(1) } else { budget };
-        if self.block.capacity() < self.core.table.block_size {
-            let block_size = self.core.table.block_size;
-            self.block.refill(self.core.table.spares.block(), block_size);
-        }
-        self.block.clear();
+        clear_block(&mut self.block, &mut self.core.table);
         let room = self.block.room(limit.min(budget));
         let size = room.len();
-        match link.transport.receive(room) {
+        let began = self.core.table.tap.begin();
+        let result = link.transport.receive(room);
+        self.core.table.tap.called(began, |took| Event::Read {
+            connection: id,
+            outcome: Outcome::counted(&result, |count| *count),
+            took,
+        });
+        match result {
             Ok(0) => {
                 link.readable = false;
                 self.ended(id);
@@ -173,12 +180,28 @@ impl<D: Driver> Reactor<D> {
     /// A connection that is not read may be told of an error all the same, and would never find out.
     fn ask_for_error(&mut self, id: ConnId) {
         let Some(link) = self.links.get_mut(id) else { return };
-        if std::mem::take(&mut link.error)
-            && let Some(error) = link.transport.take_error()
-        {
+        if !std::mem::take(&mut link.error) {
+            return;
+        }
+        let began = self.core.table.tap.begin();
+        let error = link.transport.take_error();
+        self.core.table.tap.called(began, |took| Event::TakeError {
+            connection: id,
+            outcome: error.as_ref().map_or(Outcome::Done(0), |it| Outcome::Failed(it.kind())),
+            took,
+        });
+        if let Some(error) = error {
             self.fail(id, error.kind());
         }
     }
+}
+
+/// Makes the loop's block empty, and whole again if it was moved out.
+fn clear_block(block: &mut ReadBuffer, table: &mut Table) {
+    if block.capacity() < table.block_size {
+        block.refill(table.spares.block(), table.block_size);
+    }
+    block.clear();
 }
 
 /// What the handler has left stays with the connection, within its limit.
@@ -236,7 +259,14 @@ impl<D: Driver> Reactor<D> {
         }
         let outbox = Outbox { service, queue: Default::default(), bytes: 0 };
         let id = self.core.outboxes.insert(outbox).unwrap_or(Id::nobody());
-        match self.driver.bind(bind, id.token(Kind::Socket)) {
+        let began = self.core.table.tap.begin();
+        let result = self.driver.bind(bind, id.token(Kind::Socket));
+        self.core.table.tap.called(began, |took| Event::Bind {
+            socket: SocketId(id),
+            outcome: outcome_of_opening(&result),
+            took,
+        });
+        match result {
             Ok((socket, address)) => {
                 let id = SocketId(id);
                 let link = DatagramLink { socket, service, listed: true, blocked: false };
@@ -257,6 +287,7 @@ impl<D: Driver> Reactor<D> {
         self.core.dirty_sockets.retain(|&dirty| dirty != id);
         match self.sockets.remove(&id) {
             Some(link) => {
+                self.core.table.tap.note(|| Event::CloseSocket { socket: id });
                 self.driver.close_socket(link.socket);
                 true
             }
@@ -268,12 +299,16 @@ impl<D: Driver> Reactor<D> {
         let Self { core, hosts, block, sockets, config, .. } = self;
         let Some(link) = sockets.get_mut(&id) else { return };
         link.listed = false;
-        if block.capacity() < core.table.block_size {
-            block.refill(core.table.spares.block(), core.table.block_size);
-        }
         for _ in 0..config.budgets.datagrams.max(1) {
-            block.clear();
-            match link.socket.receive(block.room(usize::MAX)) {
+            clear_block(block, &mut core.table);
+            let began = core.table.tap.begin();
+            let result = link.socket.receive(block.room(usize::MAX));
+            core.table.tap.called(began, |took| Event::Receive {
+                socket: id,
+                outcome: Outcome::counted(&result, |(count, _)| *count),
+                took,
+            });
+            match result {
                 Ok((count, from)) => {
                     block.filled(count);
                     core.table.counters.datagrams_in().increment();
@@ -286,6 +321,7 @@ impl<D: Driver> Reactor<D> {
             }
         }
         link.listed = true;
+        core.table.tap.note(|| Event::BudgetSpent { source: Source::Socket(id) });
         self.ready_sockets.push(id);
     }
 }

@@ -9,6 +9,7 @@ use crate::host::Call;
 use crate::id::{ConnId, ListenerId};
 use crate::reason::{CloseReason, ShutdownReport};
 use crate::timers::{NEVER, Nanos, after};
+use crate::trace::event::Event;
 
 /// How far the loop is in stopping.
 ///
@@ -80,6 +81,7 @@ impl<D: Driver> Reactor<D> {
     pub fn shutdown(&mut self, grace: Duration) {
         let now = self.clock();
         let deadline = after(now, grace);
+        self.core.table.tap.note(|| Event::Stopping { grace: after(0, grace) });
         if let Some(stopping) = self.phase.stopping() {
             stopping.deadline = stopping.deadline.min(deadline);
         } else if matches!(self.phase, Phase::Running) {
@@ -129,6 +131,7 @@ impl<D: Driver> Reactor<D> {
     pub(super) fn advance_shutdown(&mut self) {
         if let Phase::Announced(stopping) = &self.phase {
             self.phase = Phase::Draining(stopping.clone());
+            self.core.table.tap.note(|| Event::Draining);
             for id in self.core.table.ids() {
                 self.core.table.close(id, CloseReason::Shutdown);
             }
@@ -143,6 +146,7 @@ impl<D: Driver> Reactor<D> {
                 report.bytes_dropped = self.core.table.bytes_dropped - stopping.dropped_before;
                 report.took = Duration::from_nanos(now.saturating_sub(stopping.began));
                 self.phase = Phase::Stopped(report);
+                self.core.table.tap.note(|| Event::Stopped);
                 self.hosts.close_inboxes();
             }
             Phase::Draining(stopping) if now >= stopping.deadline => self.force(),
@@ -157,6 +161,7 @@ impl<D: Driver> Reactor<D> {
 
     /// Patience is over: all that is left ends; the next turn reaps it.
     fn force(&mut self) {
+        self.core.table.tap.note(|| Event::Forced);
         for id in self.core.table.ids() {
             let life = self.core.table.get(id).map(|connection| connection.life);
             self.core.table.end(id, CloseReason::Shutdown);

@@ -7,12 +7,15 @@ use super::Reactor;
 use crate::connection::Table;
 use crate::driver::{Driver, Stream};
 use crate::id::{ConnId, Kind, ListenerId, SocketId};
-use crate::selector::Readiness;
+use crate::readiness::Readiness;
+use crate::trace::event::{Event, Source};
 use crate::transport::Transport;
 
 impl<D: Driver> Reactor<D> {
     pub(super) fn wait(&mut self, max_wait: Option<Duration>) -> io::Result<()> {
         let now = self.clock();
+        self.core.table.tap.set_now(now);
+        self.core.table.tap.turn_began(self.core.table.counters.turns().get() + 1);
         let due = self.next_due().map(|due| Duration::from_nanos(due.saturating_sub(now)));
         let timeout = match (max_wait, due) {
             _ if self.has_work() => Some(Duration::ZERO),
@@ -24,7 +27,7 @@ impl<D: Driver> Reactor<D> {
         } else {
             self.spin(timeout)?;
         }
-        self.core.table.now = self.clock();
+        self.read_clock();
         self.core.table.turn = self.core.table.turn.wrapping_add(1);
         self.core.table.counters.turns().increment();
         Ok(())
@@ -58,28 +61,30 @@ impl<D: Driver> Reactor<D> {
             events += 1;
             // Whoever an event is about may be gone, and its slot another's: then nobody is found.
             let id = token.id(loop_number);
-            match token.kind() {
+            let known = match token.kind() {
                 Some(Kind::Connection) => match links.get_mut(ConnId(id)) {
-                    Some(link) => link.note(readiness, ConnId(id), &mut core.table),
+                    Some(link) => {
+                        link.note(readiness, ConnId(id), &mut core.table);
+                        true
+                    }
                     None => {
-                        if let Some(attempt) = attempts.get_mut(&ConnId(id)) {
-                            attempt.note(readiness);
-                            ready_attempts.push(ConnId(id));
-                        }
+                        let attempt = attempts.get_mut(&ConnId(id));
+                        let noted = attempt.map(|attempt| attempt.note(readiness));
+                        noted.map(|()| ready_attempts.push(ConnId(id))).is_some()
                     }
                 },
                 Some(Kind::Listener) => {
-                    if let Some(acceptor) = acceptors.get_mut(id) {
-                        acceptor.note(ListenerId(id), ready_acceptors);
-                    }
+                    let acceptor = acceptors.get_mut(id);
+                    acceptor.map(|it| it.note(ListenerId(id), ready_acceptors)).is_some()
                 }
                 Some(Kind::Socket) => {
-                    if let Some(link) = sockets.get_mut(&SocketId(id)) {
-                        link.note(readiness, SocketId(id), ready_sockets, core);
-                    }
+                    let link = sockets.get_mut(&SocketId(id));
+                    link.map(|it| it.note(readiness, SocketId(id), ready_sockets, core)).is_some()
                 }
-                Some(Kind::Timer) | None => {}
-            }
+                Some(Kind::Timer) | None => false,
+            };
+            let source = || Source::of(token, loop_number);
+            core.table.tap.note(|| Event::Ready { source: source(), readiness, known });
         })?;
         core.table.counters.events().add(events);
         Ok(came)

@@ -6,7 +6,7 @@ use std::io;
 use super::listen::no_memory;
 use super::network::{Happening, Network, Owner, Source};
 use crate::id::Id;
-use crate::selector::Readiness;
+use crate::readiness::Readiness;
 use crate::socket::address::Address;
 
 pub(crate) struct Mailbox {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::network::{Happening, Network, Owner, Source};
 use super::stream::Endpoint;
 use crate::id::{Id, Token};
-use crate::selector::Readiness;
+use crate::readiness::Readiness;
 use crate::socket::address::Address;
 
 pub(crate) struct Listening {

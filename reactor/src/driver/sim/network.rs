@@ -24,7 +24,7 @@ use super::stream::Endpoint;
 use crate::driver::Signal;
 use crate::id::{Arena, Id, Token};
 use crate::limits::Budgets;
-use crate::selector::Readiness;
+use crate::readiness::Readiness;
 use crate::timers::{Nanos, after};
 
 /// A network, as its drivers and streams hold it.

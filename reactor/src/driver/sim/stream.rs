@@ -14,7 +14,7 @@ use std::io::{self, IoSlice};
 
 use super::network::{Happening, Network, Owner, Source};
 use crate::id::Id;
-use crate::selector::Readiness;
+use crate::readiness::Readiness;
 use crate::socket::address::Address;
 
 pub(crate) struct Endpoint {
