@@ -144,6 +144,16 @@ pub(crate) enum Outgoing<'a> {
     Shared(Bytes),
 }
 
+impl Outgoing<'_> {
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Copied(bytes) => bytes.is_empty(),
+            Self::Moved(block) => block.is_empty(),
+            Self::Shared(bytes) => bytes.is_empty(),
+        }
+    }
+}
+
 /// All connections of a loop, and the lists of those that something is to be done about.
 ///
 /// Whoever changes a connection puts it on a list; nobody walks the table to find out.
@@ -333,6 +343,9 @@ impl Table {
         let Some(connection) = self.connections.get_mut(id.0) else { return false };
         if !connection.takes_sends() {
             return false;
+        }
+        if bytes.is_empty() {
+            return true; // and no queue is made for nothing
         }
         let queue = connection.queue.get_or_insert_with(|| self.spares.queue());
         let before = queue.len();

@@ -44,6 +44,11 @@ impl Alarm {
         self.ring();
     }
 
+    #[cfg(feature = "sim")]
+    pub(crate) fn is_rung(&self) -> bool {
+        self.rung.load(Ordering::Acquire)
+    }
+
     pub(crate) fn take_stop(&self) -> bool {
         self.stop.swap(false, Ordering::AcqRel)
     }
@@ -299,6 +304,11 @@ pub fn inbox<M>(capacity: usize) -> (Handle<M>, Inbox<M>) {
 impl<M> Inbox<M> {
     pub(crate) fn handle(&self) -> Handle<M> {
         Handle(Arc::clone(&self.0))
+    }
+
+    #[cfg(feature = "sim")]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.lock().queue.is_empty()
     }
 
     /// From now on it belongs to the loop that `alarm` wakes.

@@ -123,6 +123,10 @@ pub(crate) trait Host: Any {
     /// Sessions that are owed an `on_close`.
     #[cfg(feature = "sim")]
     fn sessions(&self) -> usize;
+
+    /// Whether other threads have said something that it has not heard.
+    #[cfg(feature = "sim")]
+    fn has_messages(&self) -> bool;
 }
 
 /// A service with it.
@@ -246,6 +250,11 @@ impl<H: Handler> Host for HostOf<H> {
     fn sessions(&self) -> usize {
         self.sessions.len()
     }
+
+    #[cfg(feature = "sim")]
+    fn has_messages(&self) -> bool {
+        !self.messages.is_empty() || !self.inbox.is_empty()
+    }
 }
 
 /// All services of a loop.
@@ -285,6 +294,11 @@ impl Hosts {
 
     pub(crate) fn memory(&self) -> usize {
         self.hosts.iter().map(|host| host.memory()).sum()
+    }
+
+    #[cfg(feature = "sim")]
+    pub(crate) fn has_messages(&self) -> bool {
+        self.hosts.iter().any(|host| host.has_messages())
     }
 
     #[cfg(feature = "sim")]

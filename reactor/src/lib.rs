@@ -128,7 +128,7 @@ pub mod sim {
     pub use crate::driver::sim::random::Random;
     pub use crate::driver::sim::{SimDriver, SimListener, SimSocket, SimStream};
     pub use crate::world::{
-        Audited, Chatter, Client, Ending, LoopNumber, Peer, PeerAddress, PeerContext, PeerSocket,
+        Audited, AuditedSession, Chatter, Client, Complaints, Ending, LoopNumber, Peer, PeerAddress, PeerContext, PeerSocket,
         PeerStream, Promise, Violation, World,
     };
 }

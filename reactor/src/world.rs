@@ -18,7 +18,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use self::audit::Audit;
-pub use self::audit::Audited;
+pub use self::audit::{Audited, AuditedSession, Complaints};
 pub use self::client::{Chatter, Client, Ending};
 pub use self::peer::{Peer, PeerAddress, PeerContext, PeerSocket, PeerStream};
 use crate::config::{Config, ServiceConfig};
@@ -81,6 +81,7 @@ pub struct World {
     loops: Vec<Member>,
     peers: Arena<Player>,
     audits: Vec<Rc<RefCell<Audit>>>,
+    complaints: Complaints,
     calm: bool,
 }
 
@@ -179,7 +180,8 @@ impl World {
     /// A world in which these things go wrong.
     pub fn with_faults(seed: u64, faults: Faults) -> Self {
         let network = Rc::new(RefCell::new(Network::new(seed, faults)));
-        Self { network, loops: Vec::new(), peers: Arena::new(0), audits: Vec::new(), calm: false }
+        let (loops, audits, complaints) = Default::default();
+        Self { network, loops, peers: Arena::new(0), audits, complaints, calm: false }
     }
 
     /// The sizes of the socket buffers of streams that are made from now on, in bytes: for receiving, and
@@ -193,6 +195,16 @@ impl World {
     pub fn set_name(&mut self, name: &str, addresses: impl IntoIterator<Item = IpAddr>) {
         let addresses = addresses.into_iter().collect();
         self.network.borrow_mut().names.insert(name.to_owned(), addresses);
+    }
+
+    /// Where handlers may complain.
+    pub fn complaints(&self) -> Complaints {
+        self.complaints.clone()
+    }
+
+    /// What goes wrong at present.
+    pub fn faults(&self) -> Faults {
+        self.network.borrow().faults.clone()
     }
 
     /// The world's chance, for who makes things up.
@@ -256,7 +268,7 @@ impl World {
     ) -> Service<Audited<H>> {
         let audit = Rc::new(RefCell::new(Audit::default()));
         self.audits.push(Rc::clone(&audit));
-        let audited = Audited::new(handler, audit, &self.network);
+        let audited = Audited::new(handler, audit, self.complaints(), &self.network);
         self.reactor(number).add_with(audited, config)
     }
 
@@ -269,7 +281,7 @@ impl World {
     pub fn add_peer_after(&mut self, time: Duration, peer: impl Peer + 'static) {
         let player = Player { peer: Box::new(peer), accepted: VecDeque::new() };
         if let Some(id) = self.peers.insert(player) {
-            self.network.borrow_mut().begin_peer(id, time);
+            self.network.borrow_mut().wake_peer(id, time);
         }
     }
 
@@ -322,7 +334,7 @@ impl World {
         self.calm = true;
         self.network.borrow_mut().calm();
         let peers: Vec<Id> = self.peers.iter().map(|(id, _)| id).collect();
-        peers.iter().for_each(|&id| self.network.borrow_mut().begin_peer(id, Duration::ZERO));
+        peers.iter().for_each(|&id| self.network.borrow_mut().wake_peer(id, Duration::ZERO));
         let until = self.after(CALM);
         while !self.peers_are_done() {
             if !self.step(until)? {
@@ -480,10 +492,8 @@ impl World {
         if let Some(text) = self.network.borrow_mut().complaint.take() {
             return Err(self.violation(Promise::Budgets, text));
         }
-        for audit in &self.audits {
-            if let Some(text) = audit.borrow_mut().complaint.take() {
-                return Err(self.violation(Promise::Callbacks, text));
-            }
+        if let Some(text) = self.complaints.take() {
+            return Err(self.violation(Promise::Callbacks, text));
         }
         if member.barren > BARREN_MAX {
             let text = format!("loop {number} has taken {} turns for nothing", member.barren);

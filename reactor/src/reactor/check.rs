@@ -22,6 +22,9 @@ impl<D: Driver> Reactor<D> {
         self.check_timers()?;
         self.check_listeners()?;
         self.check_sockets()?;
+        if self.hosts.has_messages() && !self.more_messages && !self.alarm.is_rung() {
+            return Err("somebody has said something, and nobody will hear it".to_owned());
+        }
         let admitted = table.iter().filter(|(_, connection)| connection.admitted).count() as u64;
         match table.counters.open().get() {
             open if open == admitted => Ok(()),

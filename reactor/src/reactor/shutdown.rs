@@ -74,6 +74,7 @@ impl<D: Driver> Reactor<D> {
     /// 3. Connects that do not stand are cancelled. Every connection [closes](crate::ConnContext::close), with
     ///    [`Shutdown`](CloseReason::Shutdown) as the reason: its queue drains, FIN, linger.
     /// 4. What is left after `grace` is cut off.
+    /// 5. Datagram sockets and inboxes close.
     ///
     /// Asked again, it keeps the earlier of the two deadlines: `shutdown(Duration::ZERO)` forces.
     ///
@@ -148,6 +149,9 @@ impl<D: Driver> Reactor<D> {
                 self.phase = Phase::Stopped(report);
                 self.core.table.tap.note(|| Event::Stopped);
                 self.hosts.close_inboxes();
+                for id in self.sockets.keys().copied().collect::<Vec<_>>() {
+                    self.close_socket(id);
+                }
             }
             Phase::Draining(stopping) if now >= stopping.deadline => self.force(),
             _ => {}

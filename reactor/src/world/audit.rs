@@ -12,13 +12,29 @@ use crate::read_buffer::ReadBuffer;
 use crate::reason::{CloseReason, ConnectError, Deadline};
 use crate::socket::address::Address;
 
+/// Where handlers under test say what they were owed and did not get; clones are the same box. The world
+/// looks into it after each turn.
+#[derive(Clone, Debug, Default)]
+pub struct Complaints(Rc<RefCell<Option<String>>>);
+
+impl Complaints {
+    /// Complains, unless this holds. The first complaint counts.
+    pub fn expect(&self, holds: bool, otherwise: impl FnOnce() -> String) {
+        if !holds {
+            self.0.borrow_mut().get_or_insert_with(otherwise);
+        }
+    }
+
+    pub(super) fn take(&self) -> Option<String> {
+        self.0.borrow_mut().take()
+    }
+}
+
 /// What is known of one service's callbacks.
 #[derive(Debug, Default)]
 pub(super) struct Audit {
     opened: u64,
     closed: u64,
-    /// The first thing that should not have been.
-    pub(super) complaint: Option<String>,
 }
 
 impl Audit {
@@ -36,6 +52,7 @@ impl Audit {
 pub struct Audited<H> {
     handler: H,
     audit: Rc<RefCell<Audit>>,
+    complaints: Complaints,
     network: Shared,
 }
 
@@ -47,8 +64,13 @@ pub struct AuditedSession<S> {
 }
 
 impl<H> Audited<H> {
-    pub(super) fn new(handler: H, audit: Rc<RefCell<Audit>>, network: &Shared) -> Self {
-        Self { handler, audit, network: Rc::clone(network) }
+    pub(super) fn new(
+        handler: H,
+        audit: Rc<RefCell<Audit>>,
+        complaints: Complaints,
+        network: &Shared,
+    ) -> Self {
+        Self { handler, audit, complaints, network: Rc::clone(network) }
     }
 
     /// In a callback about no connection.
@@ -72,10 +94,8 @@ impl<H> Audited<H> {
         }
     }
 
-    fn expect(&self, holds: bool, what: impl FnOnce() -> String) {
-        if !holds {
-            self.audit.borrow_mut().complaint.get_or_insert_with(what);
-        }
+    fn expect(&self, holds: bool, otherwise: impl FnOnce() -> String) {
+        self.complaints.expect(holds, otherwise);
     }
 }
 
@@ -158,8 +178,8 @@ impl<H: Handler> Handler for Audited<H> {
         let interrupted = CloseReason::Io(std::io::ErrorKind::Interrupted);
         self.expect(*reason != interrupted, || format!("{} ended by an interruption", cx.id()));
         self.audit.borrow_mut().closed += 1;
+        self.handler.on_close(session.session, reason, cx); // before the panic: others may depend on it
         self.may_panic_about(cx);
-        self.handler.on_close(session.session, reason, cx);
     }
 
     fn on_connect_failed(&mut self, id: ConnId, error: ConnectError, cx: &mut Context<'_>) {

@@ -41,6 +41,7 @@ pub struct Client {
     to: PeerAddress,
     says: Vec<u8>,
     hears: Vec<u8>,
+    hears_anything: bool,
     ending: Ending,
     writes: Pace,
     reads: Pace,
@@ -87,6 +88,7 @@ impl Client {
             to: to.into(),
             says: says.to_vec(),
             hears: hears.to_vec(),
+            hears_anything: false,
             ending: Ending::Finish,
             writes: Pace::unhurried(),
             reads: Pace::unhurried(),
@@ -123,6 +125,12 @@ impl Client {
     pub fn lenient(mut self) -> Self {
         self.lenient = true;
         self
+    }
+
+    /// Whatever comes is fine. It is lenient, too.
+    pub fn hearing_anything(mut self) -> Self {
+        self.hears_anything = true;
+        self.lenient()
     }
 
     fn is_honest(&self) -> bool {
@@ -178,7 +186,7 @@ impl Client {
     fn hear(&mut self, stream: PeerStream, cx: &mut PeerContext<'_>) {
         let mut room = [0; 2048];
         while self.outcome.is_none() {
-            if self.ending == Ending::Close && self.finished && self.heard == self.hears.len() {
+            if self.ending == Ending::Close && self.has_heard_all() {
                 return self.end(Ok(()), cx);
             }
             if self.ending == Ending::Stay && self.sent == self.says.len() && !cx.is_calm() {
@@ -200,7 +208,8 @@ impl Client {
 
     fn heard(&mut self, bytes: &[u8], cx: &mut PeerContext<'_>) {
         let end = self.heard + bytes.len();
-        let is_expected = self.hears.get(self.heard..end) == Some(bytes);
+        let is_expected =
+            self.hears_anything || self.hears.get(self.heard..end) == Some(bytes);
         self.heard = end;
         if !is_expected {
             let text = format!("a client heard something else than it should, before byte {end}");
@@ -209,8 +218,17 @@ impl Client {
         }
     }
 
+    /// Nothing that it waits for is still to come.
+    fn has_heard_all(&self) -> bool {
+        match self.hears.len() {
+            0 => self.finished,
+            expected => self.heard == expected,
+        }
+    }
+
     fn ended(&mut self, cx: &mut PeerContext<'_>) {
-        let complete = self.heard == self.hears.len() && self.sent == self.says.len();
+        let said_all = self.sent == self.says.len() || self.ending == Ending::Close;
+        let complete = self.heard == self.hears.len() && said_all;
         let outcome = if complete { Ok(()) } else { self.too_early("the end") };
         self.end(outcome, cx);
     }
@@ -251,6 +269,8 @@ impl Peer for Client {
 pub struct Chatter<M> {
     handle: Handle<M>,
     make: Box<dyn FnMut(&mut Random) -> M>,
+    /// What it could not say yet.
+    unsaid: Option<M>,
     left: usize,
     pause: Range<Duration>,
 }
@@ -263,7 +283,7 @@ impl<M> Chatter<M> {
         pause: Range<Duration>,
         make: impl FnMut(&mut Random) -> M + 'static,
     ) -> Self {
-        Self { handle, make: Box::new(make), left: count, pause }
+        Self { handle, make: Box::new(make), unsaid: None, left: count, pause }
     }
 }
 
@@ -272,10 +292,10 @@ impl<M> Peer for Chatter<M> {
         if self.left == 0 {
             return;
         }
-        let message = (self.make)(cx.random());
+        let message = self.unsaid.take().unwrap_or_else(|| (self.make)(cx.random()));
         match self.handle.send(message) {
             Ok(()) => self.left -= 1,
-            Err(SendError::Full(_)) => {}
+            Err(SendError::Full(message)) => self.unsaid = Some(message),
             Err(SendError::Closed(_)) => self.left = 0,
         }
         let pause = cx.random().time(&self.pause).max(Duration::from_nanos(1));

@@ -86,7 +86,7 @@ impl PeerContext<'_> {
 
     /// Acts again after this time, at the latest.
     pub fn wake_after(&mut self, time: Duration) {
-        self.network.begin_peer(self.peer, time);
+        self.network.wake_peer(self.peer, time);
     }
 
     /// Begins to connect. It stands when a write does not say `WouldBlock`; how it fails, a read tells.

@@ -27,6 +27,9 @@ pub(crate) struct Mailbox {
 /// What a datagram takes of a receive buffer beside its bytes.
 const OVERHEAD: usize = 512;
 
+/// A few datagrams always fit.
+const RECEIVE_BUFFER_MIN: usize = 4096;
+
 /// A datagram on its way.
 #[derive(Clone, Debug)]
 pub(crate) struct Post {
@@ -56,7 +59,7 @@ impl Network {
             address: address.clone(),
             arrived: VecDeque::new(),
             bytes: 0,
-            receive_buffer: self.receive_buffer,
+            receive_buffer: self.receive_buffer.max(RECEIVE_BUFFER_MIN),
             full: false,
             error: None,
         };

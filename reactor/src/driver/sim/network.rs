@@ -25,7 +25,7 @@ use crate::driver::Signal;
 use crate::id::{Arena, Id, Token};
 use crate::limits::Budgets;
 use crate::readiness::Readiness;
-use crate::timers::{Nanos, after};
+use crate::timers::{NEVER, Nanos, after};
 
 /// A network, as its drivers and streams hold it.
 pub(crate) type Shared = Rc<RefCell<Network>>;
@@ -68,8 +68,10 @@ pub(super) enum Happening {
     Room(Id),
     /// A look-up of a name has ended.
     Resolved { number: usize, token: Token, found: io::Result<Vec<SocketAddr>> },
-    /// A peer has news, or the time that it asked for.
+    /// A peer has news.
     Act(Id),
+    /// The time has come that a peer asked for.
+    Wake(Id),
     /// The system's descriptors are used up, or there are some again.
     Descriptors { left: bool },
 }
@@ -112,6 +114,20 @@ pub(super) struct LoopSide {
     budgets: Budgets,
 }
 
+/// When a peer acts next.
+struct Mark {
+    /// Invariant: whether an `Act` is scheduled.
+    has_news: bool,
+    /// The earliest `Wake` that is scheduled and counts.
+    wakes_at: Nanos,
+}
+
+impl Default for Mark {
+    fn default() -> Self {
+        Self { has_news: false, wakes_at: NEVER }
+    }
+}
+
 impl LoopSide {
     pub(super) fn budget_of_bytes(&self) -> usize {
         self.budgets.bytes.max(1)
@@ -135,6 +151,15 @@ pub struct Tally {
     pub bytes: u64,
 }
 
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.events += other.events;
+        self.calls += other.calls;
+        self.turns += other.turns;
+        self.bytes += other.bytes;
+    }
+}
+
 pub(crate) struct Network {
     origin: Instant,
     pub(crate) now: Nanos,
@@ -153,6 +178,8 @@ pub(crate) struct Network {
     /// Sizes of the buffers of streams that are made from now on.
     pub(crate) receive_buffer: usize,
     pub(crate) send_buffer: usize,
+    /// By the peers' slots: no peer ever leaves.
+    marks: Vec<Mark>,
     /// Peers that have news, in this order.
     pub(crate) acts: VecDeque<Id>,
     /// Connections that a listener of a peer has accepted, and the peer.
@@ -185,6 +212,7 @@ impl Network {
             descriptors_left: true,
             receive_buffer: 64 * 1024,
             send_buffer: 64 * 1024,
+            marks: Vec::new(),
             acts: VecDeque::new(),
             arrivals: VecDeque::new(),
             tally: Tally::default(),
@@ -220,8 +248,24 @@ impl Network {
         }
     }
 
-    pub(crate) fn begin_peer(&mut self, peer: Id, after: Duration) {
-        self.schedule(after, Happening::Act(peer));
+    /// A peer acts after this time, at the latest.
+    pub(crate) fn wake_peer(&mut self, peer: Id, delay: Duration) {
+        let at = after(self.now, delay);
+        if at < self.mark(peer).wakes_at {
+            self.mark(peer).wakes_at = at;
+            self.schedule(delay, Happening::Wake(peer));
+        }
+    }
+
+    fn mark(&mut self, peer: Id) -> &mut Mark {
+        let slot = peer.slot();
+        if slot >= self.marks.len() {
+            self.marks.resize_with(slot + 1, Mark::default);
+        }
+        match self.marks.get_mut(slot) {
+            Some(mark) => mark,
+            None => unreachable!("it was made just now"),
+        }
     }
 
     /// Whether a loop's waker was used.
@@ -293,7 +337,17 @@ impl Network {
                     side.resolved.push_back((token, found));
                 }
             }
-            Happening::Act(peer) => self.acts.push_back(peer),
+            Happening::Act(peer) => {
+                self.mark(peer).has_news = false;
+                self.acts.push_back(peer);
+            }
+            Happening::Wake(peer) => {
+                let now = self.now;
+                if self.mark(peer).wakes_at == now {
+                    self.mark(peer).wakes_at = NEVER;
+                    self.acts.push_back(peer);
+                } // else it was asked for an earlier time since
+            }
             Happening::Descriptors { left } => self.descriptors_change(left),
         }
     }
@@ -364,7 +418,11 @@ impl Network {
                 }
             }
             Owner::Loop { .. } => {}
-            Owner::Peer(peer) => self.send_off(Happening::Act(peer)),
+            Owner::Peer(peer) => {
+                if !std::mem::replace(&mut self.mark(peer).has_news, true) {
+                    self.send_off(Happening::Act(peer));
+                }
+            }
         }
     }
 
@@ -439,10 +497,12 @@ impl Network {
         self.port
     }
 
-    /// What is left of streams, listeners and datagram sockets, in a word each.
+    /// What is left of streams, and of loops' listeners and datagram sockets, in a word each.
     pub(crate) fn leftovers(&self) -> Option<String> {
-        let (streams, listeners) = (self.endpoints.len(), self.listeners.len());
-        let sockets = self.mailboxes.len();
+        let is_a_loops = |owner: &Owner| matches!(owner, Owner::Loop { .. });
+        let streams = self.endpoints.len();
+        let listeners = self.listeners.iter().filter(|(_, found)| is_a_loops(&found.owner)).count();
+        let sockets = self.mailboxes.iter().filter(|(_, found)| is_a_loops(&found.owner)).count();
         (streams + listeners + sockets > 0)
             .then(|| format!("{streams} streams, {listeners} listeners, {sockets} datagram sockets"))
     }

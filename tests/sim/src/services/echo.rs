@@ -1,0 +1,185 @@
+//! The echo server's handler, among honest, slow, silent and hostile clients.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use echo::{Echo, Modes};
+use reactor::ServiceConfig;
+use reactor::framing::Line;
+use reactor::sim::{Client, Ending, Peer, PeerContext, PeerSocket};
+
+use super::{Setting, choose};
+
+const STREAMS: &str = "10.0.0.1:9002";
+const DATAGRAMS: &str = "10.0.0.1:9003";
+const UNIX: &str = "unix:/run/echo.sock";
+
+pub(super) fn furnish(setting: &mut Setting) {
+    let loops = choose(&mut setting.random, &[1, 1, 2]);
+    let modes = modes(setting);
+    // A line that is answered may be longer than any mark, as it may be in the server.
+    let queue_max = if modes.has_lines() { 0 } else { setting.limits.queue_max };
+    let limits = reactor::Limits { queue_max, ..setting.limits.clone() };
+    for number in 0..loops {
+        let config = reactor::Config { loop_number: number, ..setting.config.clone() };
+        let member = setting.world.add_loop(config);
+        let service = ServiceConfig::new().limits(limits.clone());
+        let echo = setting.world.serve(member, Echo::new(modes.clone()), service, STREAMS);
+        let Ok(echo) = echo else { continue };
+        let reactor = setting.world.reactor(member);
+        // For want of descriptors one of these may not open: then its clients are refused.
+        let _ = reactor.listen(&echo, UNIX);
+        if number == 0 && reactor.bind(&echo, DATAGRAMS).is_ok() {
+            setting.world.add_peer(Asker::new(modes.clone()));
+        }
+    }
+    for _ in 0..setting.random.size(1..30) {
+        let arrival = setting.arrival();
+        let client = client(setting, &modes);
+        setting.world.add_peer_after(arrival, client);
+    }
+}
+
+fn modes(setting: &mut Setting) -> Modes {
+    match setting.random.below(3) {
+        0 => Modes { prefix: Some("Echo: ".to_owned()), upper: true, ..Modes::default() },
+        _ => Modes::default(),
+    }
+}
+
+fn client(setting: &mut Setting, modes: &Modes) -> Client {
+    let length = setting.length();
+    let says = if modes.has_lines() { lines(setting, length) } else { setting.bytes(length) };
+    let hears = answer(&says, modes);
+    let ending = choose_ending(setting);
+    let (writes, rests) = (setting.size(), setting.pause());
+    let (reads, pauses) = (setting.size(), setting.pause());
+    let to = if setting.random.chance(0.2) { UNIX } else { STREAMS };
+    let client = Client::new(to, &says, &hears)
+        .ending(ending)
+        .writing(writes, rests)
+        .reading(reads, pauses);
+    // Half a line is answered at its end only: who waits for it before it finishes waits for ever.
+    if to == UNIX { client.lenient() } else { client }
+}
+
+fn choose_ending(setting: &mut Setting) -> Ending {
+    const ENDINGS: [Ending; 7] = [
+        Ending::Finish,
+        Ending::Finish,
+        Ending::Finish,
+        Ending::Close,
+        Ending::Leave,
+        Ending::Reset,
+        Ending::Stay,
+    ];
+    setting.random.pick(&ENDINGS).copied().unwrap_or(Ending::Finish)
+}
+
+/// Whole lines, some of them empty, some that end as they do elsewhere.
+fn lines(setting: &mut Setting, length: usize) -> Vec<u8> {
+    let mut says = Vec::new();
+    while says.len() < length {
+        let line = setting.random.size(0..200);
+        says.extend((0..line).map(|_| b'a' + choose(&mut setting.random, &[0, 1, 2, 25])));
+        says.extend(if setting.random.chance(0.5) { &b"\n"[..] } else { b"\r\n" });
+    }
+    says
+}
+
+/// What is to come back for whole lines, or for bytes.
+fn answer(says: &[u8], modes: &Modes) -> Vec<u8> {
+    if !modes.has_lines() {
+        return says.to_vec();
+    }
+    let mut hears = Vec::new();
+    for line in says.split_inclusive(|&byte| byte == b'\n') {
+        let text = line.strip_suffix(b"\n").unwrap_or(line);
+        let text = text.strip_suffix(b"\r").unwrap_or(text);
+        let ending = line.get(text.len()..).unwrap_or_default();
+        modes.answer(&Line { text, ending }, &mut hears);
+    }
+    hears
+}
+
+/// Asks by datagrams, which may be lost; once nothing goes wrong, one of them has to be answered.
+struct Asker {
+    modes: Modes,
+    socket: Option<PeerSocket>,
+    asked: u32,
+    expected: BTreeSet<Vec<u8>>,
+    answered_in_calm: bool,
+    complaint: Option<String>,
+}
+
+/// How long it waits for an answer before it asks again.
+const PATIENCE: Duration = Duration::from_millis(30);
+/// What it asks before things are calm.
+const QUESTIONS: u32 = 20;
+
+impl Asker {
+    fn new(modes: Modes) -> Self {
+        Self {
+            modes,
+            socket: None,
+            asked: 0,
+            expected: BTreeSet::new(),
+            answered_in_calm: false,
+            complaint: None,
+        }
+    }
+
+    fn hear(&mut self, socket: PeerSocket, cx: &mut PeerContext<'_>) {
+        let mut room = [0; 1024];
+        while let Ok((count, _)) = cx.receive(socket, &mut room) {
+            let answer = room.get(..count).unwrap_or_default();
+            if self.expected.contains(answer) {
+                self.answered_in_calm |= cx.is_calm();
+            } else {
+                let text = format!("a datagram of {count} bytes answers nothing that was asked");
+                self.complaint.get_or_insert(text);
+            }
+        }
+    }
+
+    fn ask(&mut self, socket: PeerSocket, cx: &mut PeerContext<'_>) {
+        self.asked += 1;
+        let question = format!("question {}", self.asked).repeat(cx.random().size(0..5));
+        let mut answer = Vec::new();
+        self.modes.answer_datagram(question.as_bytes(), &mut answer);
+        self.expected.insert(answer);
+        // No room: it asks again anyway.
+        let _ = cx.send(socket, question.as_bytes(), DATAGRAMS);
+    }
+}
+
+impl Peer for Asker {
+    fn act(&mut self, cx: &mut PeerContext<'_>) {
+        if self.is_done() {
+            return;
+        }
+        if self.socket.is_none() {
+            self.socket = cx.bind("172.31.0.1:5000");
+        }
+        let Some(socket) = self.socket else { return };
+        self.hear(socket, cx);
+        if self.is_done() {
+            cx.unbind(socket);
+        } else if self.asked < QUESTIONS || cx.is_calm() {
+            self.ask(socket, cx);
+            cx.wake_after(PATIENCE);
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.answered_in_calm || self.complaint.is_some()
+    }
+
+    fn verdict(&self) -> Result<(), String> {
+        match &self.complaint {
+            Some(complaint) => Err(complaint.clone()),
+            None if self.answered_in_calm => Ok(()),
+            None => Err("no datagram is answered".to_owned()),
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! A handler that uses all there is of the library. The first byte that a client says chooses what its
+//! connection is about.
+
+mod handler;
+mod peers;
+
+use std::time::Duration;
+
+use reactor::sim::{Chatter, Client, Ending};
+use reactor::{Config, Limits, ServiceConfig, inbox};
+
+use self::handler::{Everything, GREETING, Word};
+use self::peers::{Talker, Upstream};
+use super::{Setting, choose};
+
+const HERE: &str = "10.0.0.1:9000";
+/// Where a server echoes, and where nobody listens.
+pub(crate) const UPSTREAM: &str = "10.9.0.1:7";
+pub(crate) const NOBODY: &str = "10.9.0.1:8";
+/// A name of two addresses: nobody is at the first.
+pub(crate) const NAME: &str = "upstream.test:7";
+pub(crate) const NO_NAME: &str = "nobody.test:7";
+
+pub(super) fn furnish(setting: &mut Setting) {
+    let config = Config { loop_number: 0, ..setting.config.clone() };
+    let member = setting.world.add_loop(config);
+    setting.world.set_name("upstream.test", [[10, 9, 0, 2].into(), [10, 9, 0, 1].into()]);
+    setting.world.add_peer(Upstream::new(UPSTREAM));
+    let capacity = choose(&mut setting.random, &[1, 4, 1000]);
+    let (handle, words) = inbox(capacity);
+    let handler = Everything::new(
+        setting.world.complaints(),
+        setting.world.faults(),
+        setting.world.random(),
+        handle.clone(),
+    );
+    // Who asks for much at once is not slow.
+    let limits = Limits { queue_max: 1024 * 1024, ..setting.limits.clone() };
+    let service = ServiceConfig::new().limits(limits).inbox(words);
+    let Ok(service) = setting.world.serve(member, handler, service, HERE) else { return };
+    setting.world.reactor(member).with(&service, |handler, cx| handler.wind_up(cx));
+    for sender in 0..choose(&mut setting.random, &[0, 1, 3]) {
+        let mut number = 0;
+        let words = Chatter::new(handle.clone(), 20, setting.pause(), move |random| {
+            number += 1;
+            Word { sender, number, relays: random.below(3) }
+        });
+        setting.world.add_peer(words);
+    }
+    let talkers = setting.random.size(0..6);
+    for number in 0..talkers {
+        let arrival = setting.arrival();
+        setting.world.add_peer_after(arrival, Talker::new(HERE, number));
+    }
+    for _ in 0..setting.random.size(1..20) {
+        let arrival = setting.arrival();
+        let client = client(setting);
+        setting.world.add_peer_after(arrival, client);
+    }
+}
+
+fn client(setting: &mut Setting) -> Client {
+    let role = choose(&mut setting.random, b"elgpwdxxxc");
+    let length = setting.length();
+    let body = setting.bytes(length);
+    let (writes, rests) = (setting.size(), setting.pause());
+    let (reads, pauses) = (setting.size(), setting.pause());
+    let client = match role {
+        b'l' => {
+            let body = body.split(|&byte| byte == 0).flat_map(|line| [line, b"\n"].concat());
+            let body: Vec<u8> = body.collect();
+            // One that never ends a line is closed, when it has said more than may be left unconsumed.
+            let tail = vec![b'.'; setting.random.size(0..setting.limits.input_max.min(8000))];
+            let too_long = tail.len() >= setting.limits.input_max.min(4000);
+            let client = speaks(role, &[body.clone(), tail].concat(), &body);
+            if too_long { client.lenient() } else { client }
+        }
+        // Who reads slowly may not have all of it when patience with who hangs up is over.
+        b'g' => return speaks(role, &body, GREETING).ending(Ending::Close).writing(writes, rests),
+        b'd' => speaks(role, b"tick tock", b"!!!").ending(Ending::Close),
+        b'x' => speaks(role, &body, b"").hearing_anything().ending(careless(setting)),
+        b'c' => return proxied(setting, &body),
+        _ => speaks(role, &body, &body),
+    };
+    client.writing(writes, rests).reading(reads, pauses)
+}
+
+fn speaks(role: u8, body: &[u8], hears: &[u8]) -> Client {
+    Client::new(HERE, &[&[role], body].concat(), hears)
+}
+
+fn careless(setting: &mut Setting) -> Ending {
+    let endings = [Ending::Finish, Ending::Close, Ending::Leave, Ending::Reset, Ending::Stay];
+    setting.random.pick(&endings).copied().unwrap_or(Ending::Finish)
+}
+
+/// By way of the proxy: to a server, to one that is only to be found by its second address, to nobody, or
+/// to a name that nobody has.
+fn proxied(setting: &mut Setting, body: &[u8]) -> Client {
+    let target = choose(&mut setting.random, b"gnru");
+    let faults = setting.world.faults();
+    let is_sure = faults.connect_lost == 0.0
+        && faults.name_failed == 0.0
+        && faults.no_descriptors == 0.0
+        && faults.reset == 0.0
+        && faults.panic == 0.0
+        && setting.limits.max_connections == 0;
+    let says = [&[b'c', target], body].concat();
+    let client = Client::new(HERE, &says, body).reading(1..2000, Duration::ZERO..Duration::ZERO);
+    if is_sure && matches!(target, b'g' | b'n') { client } else { client.lenient() }
+}

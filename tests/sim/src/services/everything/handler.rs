@@ -1,0 +1,442 @@
+//! The handler: what each kind of connection is about, and what it is owed.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use reactor::sim::{Complaints, Faults, Random};
+use reactor::{
+    Broadcast, CloseReason, ConnContext, ConnId, ConnectError, Context, Deadline, Handle, Handler,
+    Origin, Pipes, ReadBuffer, TimerId,
+};
+
+use super::{NAME, NO_NAME, NOBODY, UPSTREAM};
+
+/// What is said to who asks for a greeting, before it is hung up on.
+pub(crate) const GREETING: &[u8] = &[b'h'; 500];
+
+/// Nothing that is due may come later than this: no loop is busy for so long.
+const LATE: Duration = Duration::from_secs(1);
+/// Timers that run down before the clockwork rests.
+const TICKS: u32 = 100;
+
+/// What a thread says: the numbers of each sender count up.
+pub(crate) struct Word {
+    pub(crate) sender: usize,
+    pub(crate) number: u64,
+    /// The service says so many more things to itself.
+    pub(crate) relays: u64,
+}
+
+/// Who the service is when it speaks to itself.
+const OURSELVES: usize = usize::MAX;
+
+#[derive(Default)]
+pub(crate) struct Session {
+    role: Option<u8>,
+    /// It has paused over what it was lent, and goes on.
+    goes_on: bool,
+    collected: Vec<u8>,
+    due: Option<Instant>,
+    ticks: u32,
+}
+
+/// What a timer is for.
+enum Purpose {
+    Resume(ConnId),
+    Tick,
+}
+
+pub(crate) struct Everything {
+    complaints: Complaints,
+    faults: Faults,
+    random: Random,
+    handle: Handle<Word>,
+    /// Said to ourselves, and not taken yet.
+    unsaid: VecDeque<Word>,
+    said: u64,
+    heard: BTreeMap<usize, u64>,
+    timers: BTreeMap<TimerId, (Instant, Purpose)>,
+    ticks: u32,
+    pipes: Pipes,
+    room: Broadcast,
+    connects: BTreeMap<ConnId, (u8, Instant)>,
+    careless: Vec<ConnId>,
+    gone: VecDeque<ConnId>,
+}
+
+impl Everything {
+    pub(crate) fn new(
+        complaints: Complaints,
+        faults: Faults,
+        random: Random,
+        handle: Handle<Word>,
+    ) -> Self {
+        Self {
+            complaints,
+            faults,
+            random,
+            handle,
+            unsaid: VecDeque::new(),
+            said: 0,
+            heard: BTreeMap::new(),
+            timers: BTreeMap::new(),
+            ticks: 0,
+            pipes: Pipes::default(),
+            room: Broadcast::default(),
+            connects: BTreeMap::new(),
+            careless: Vec::new(),
+            gone: VecDeque::new(),
+        }
+    }
+
+    /// Sets the first timers.
+    pub(crate) fn wind_up(&mut self, cx: &mut Context<'_>) {
+        for _ in 0..4 {
+            self.set_timer(Purpose::Tick, cx);
+        }
+    }
+
+    fn delay(&mut self) -> Duration {
+        // Whole milliseconds, so that some of them pass together.
+        Duration::from_millis(self.random.below(40))
+    }
+
+    fn set_timer(&mut self, purpose: Purpose, cx: &mut Context<'_>) {
+        let delay = self.delay();
+        let timer = cx.set_timer(delay);
+        self.timers.insert(timer, (cx.now() + delay, purpose));
+    }
+
+    /// One timer runs down, and others are moved and removed.
+    fn tick(&mut self, cx: &mut Context<'_>) {
+        self.ticks += 1;
+        if self.ticks < TICKS {
+            self.set_timer(Purpose::Tick, cx);
+        }
+        let ticking = self.timers.iter().filter(|(_, (_, purpose))| matches!(purpose, Purpose::Tick));
+        let ticking: Vec<TimerId> = ticking.map(|(&timer, _)| timer).collect();
+        let Some(&other) = self.random.pick(&ticking) else { return };
+        match self.random.below(4) {
+            0 => {
+                self.complaints.expect(cx.cancel_timer(other), || format!("{other:?} is not there"));
+                self.timers.remove(&other);
+                self.complaints.expect(!cx.cancel_timer(other), || format!("{other:?} is there"));
+                self.set_timer(Purpose::Tick, cx);
+            }
+            1 => {
+                let delay = self.delay();
+                self.complaints
+                    .expect(cx.rearm_timer(other, delay), || format!("{other:?} is not there"));
+                self.timers.insert(other, (cx.now() + delay, Purpose::Tick));
+            }
+            _ => {}
+        }
+    }
+
+    fn say_to_ourselves(&mut self, cx: &mut Context<'_>) {
+        while let Some(word) = self.unsaid.pop_front() {
+            match cx.send_message(&self.handle, word) {
+                Ok(()) => self.said += 1,
+                Err(error) => return self.unsaid.push_front(error.into_message()),
+            }
+        }
+    }
+
+    /// Takes the byte that says what it is about.
+    fn begin(&mut self, session: &mut Session, input: &mut ReadBuffer, cx: &mut ConnContext<'_>) {
+        if session.role.is_some() || matches!(cx.origin(), Origin::Connected) {
+            return;
+        }
+        session.role = input.as_slice().first().copied();
+        input.consume(1);
+        match session.role {
+            Some(b'r') => {
+                self.room.join(cx.id());
+            }
+            Some(b'x') => self.careless.push(cx.id()),
+            _ => {}
+        }
+    }
+
+    fn greet(&mut self, cx: &mut ConnContext<'_>) {
+        cx.send(GREETING);
+        cx.close();
+    }
+
+    /// Every other time it is lent something, it leaves it there and wants nothing for a while.
+    fn hesitate(&mut self, session: &mut Session, input: &mut ReadBuffer, cx: &mut ConnContext<'_>) {
+        session.goes_on = !session.goes_on;
+        if session.goes_on {
+            cx.pause();
+            self.set_timer(Purpose::Resume(cx.id()), cx);
+        } else {
+            cx.forward(input);
+        }
+    }
+
+    fn ask_for_deadline(&mut self, session: &mut Session, cx: &mut ConnContext<'_>) {
+        let delay = self.delay();
+        cx.set_deadline(delay);
+        session.due = Some(cx.now() + delay);
+    }
+
+    fn connect(&mut self, input: &mut ReadBuffer, cx: &mut ConnContext<'_>) {
+        if self.pipes.peer_of(cx.id()).is_none()
+            && let Some(&target) = input.as_slice().first()
+        {
+            input.consume(1);
+            let to = match target {
+                b'g' => UPSTREAM,
+                b'n' => NAME,
+                b'r' => NOBODY,
+                _ => NO_NAME,
+            };
+            let upstream = cx.connect(to);
+            self.connects.insert(upstream, (target, cx.now()));
+            self.pipes.join(cx.id(), upstream, cx);
+        }
+        if self.pipes.peer_of(cx.id()).is_some() {
+            self.pipes.on_data(input, cx);
+        }
+    }
+
+    /// Does what comes to mind, to itself and to others.
+    fn be_careless(&mut self, input: &mut ReadBuffer, cx: &mut ConnContext<'_>) {
+        for &gone in &self.gone {
+            self.complaints.expect(!cx.send_to(gone, b"?"), || format!("{gone} is gone, and takes"));
+            self.complaints.expect(cx.at(gone).is_none(), || format!("{gone} is gone, and there"));
+        }
+        let other = self.random.pick(&self.careless).copied().unwrap_or_else(|| cx.id());
+        match self.random.below(12) {
+            0 => cx.close(),
+            1 => cx.abort(),
+            2 => cx.finish(),
+            3 => {
+                cx.pause();
+                self.set_timer(Purpose::Resume(cx.id()), cx);
+            }
+            4 | 5 => {
+                if let Some(mut other) = cx.at(other) {
+                    other.send(input.as_slice());
+                }
+            }
+            6 => {
+                if let Some(mut other) = cx.at(other) {
+                    other.abort();
+                }
+            }
+            7 => {
+                if let Some(mut other) = cx.at(other) {
+                    other.send(b"bye");
+                    other.close();
+                }
+            }
+            8 => cx.at_turn_end(),
+            9 => cx.set_deadline(Duration::from_millis(self.random.below(20))),
+            _ => {
+                cx.forward(input);
+            }
+        }
+        input.take();
+    }
+
+    /// A connect that failed had a reason, and told it in time.
+    fn check_failure(&mut self, id: ConnId, error: &ConnectError, cx: &Context<'_>) {
+        let Some((target, began)) = self.connects.remove(&id) else { return };
+        let Faults { connect_lost, name_failed, no_descriptors, .. } = self.faults;
+        let expected = match target {
+            _ if *error == ConnectError::Cancelled || *error == ConnectError::Limit => return,
+            b'r' if connect_lost == 0.0 && no_descriptors == 0.0 => ConnectError::Refused,
+            b'u' if name_failed == 0.0 => ConnectError::NotFound,
+            _ => return,
+        };
+        self.complaints.expect(*error == expected, || format!("{id} failed by {error}, not {expected}"));
+        let took = cx.now().saturating_duration_since(began);
+        let most = if self.faults.name_slow > 0.0 { 12 * LATE } else { LATE };
+        self.complaints.expect(took < most, || format!("{id} failed after {took:?}"));
+    }
+}
+
+/// Takes the lines that are there; half a line stays.
+fn whole_lines(input: &mut ReadBuffer) -> &[u8] {
+    let end = input.as_slice().iter().rposition(|&byte| byte == b'\n');
+    input.take_up_to(end.map_or(0, |end| end + 1))
+}
+
+impl Handler for Everything {
+    type Session = Session;
+    type Message = Word;
+
+    fn on_open(&mut self, cx: &mut ConnContext<'_>) -> Session {
+        if matches!(cx.origin(), Origin::Connected) {
+            let target = self.connects.remove(&cx.id()).map(|(target, _)| target);
+            let stands = matches!(target, Some(b'g' | b'n'));
+            self.complaints.expect(stands, || format!("{} stands, and cannot", cx.id()));
+        }
+        Session::default()
+    }
+
+    fn on_data(
+        &mut self,
+        session: &mut Session,
+        input: &mut ReadBuffer,
+        cx: &mut ConnContext<'_>,
+    ) {
+        self.begin(session, input, cx);
+        match session.role {
+            None => {
+                self.pipes.on_data(input, cx);
+            }
+            Some(b'c') => self.connect(input, cx),
+            Some(b'g') => self.greet(cx),
+            Some(b'p') if !input.is_empty() => self.hesitate(session, input, cx),
+            Some(b'w') => session.collected.extend_from_slice(input.take()),
+            Some(b'd') => {
+                input.take();
+                self.ask_for_deadline(session, cx);
+            }
+            Some(b'l') => {
+                cx.send(whole_lines(input));
+            }
+            Some(b'r') => self.room.say(Some(cx.id()), &[whole_lines(input)], cx),
+            Some(b'x') => self.be_careless(input, cx),
+            Some(_) => {
+                cx.forward(input);
+            }
+        }
+    }
+
+    fn on_eof(
+        &mut self,
+        session: &mut Session,
+        input: &mut ReadBuffer,
+        cx: &mut ConnContext<'_>,
+    ) {
+        match session.role {
+            None | Some(b'c') => {
+                self.pipes.on_eof(input, cx);
+            }
+            Some(b'w') => {
+                session.collected.extend_from_slice(input.take());
+                self.ask_for_deadline(session, cx);
+            }
+            Some(b'p') => {
+                cx.forward(input);
+                cx.close();
+            }
+            Some(b'd') => {} // it has its deadline
+            _ => cx.close(),
+        }
+    }
+
+    fn on_drained(&mut self, session: &mut Session, cx: &mut ConnContext<'_>) {
+        if matches!(session.role, None | Some(b'c')) {
+            self.pipes.on_drained(cx);
+        }
+    }
+
+    fn on_deadline(&mut self, session: &mut Session, which: Deadline, cx: &mut ConnContext<'_>) {
+        if which == Deadline::Idle || session.role == Some(b'x') {
+            return cx.close();
+        }
+        let due = session.due.take();
+        self.complaints.expect(due.is_some(), || format!("a deadline of {} that was not set", cx.id()));
+        if let Some(due) = due {
+            let (now, id) = (cx.now(), cx.id());
+            self.complaints.expect(now >= due, || format!("the deadline of {id} is early"));
+            self.complaints.expect(now < due + LATE, || format!("the deadline of {id} is late"));
+        }
+        if session.role == Some(b'w') {
+            cx.send(&session.collected);
+            return cx.close();
+        }
+        session.ticks += 1;
+        cx.send(b"!");
+        match session.ticks {
+            3.. => cx.close(),
+            _ => self.ask_for_deadline(session, cx),
+        }
+    }
+
+    fn on_close(&mut self, session: Session, _: &CloseReason, cx: &mut ConnContext<'_>) {
+        let id = cx.id();
+        self.complaints.expect(!self.gone.contains(&id), || format!("{id} ends again"));
+        self.gone.push_back(id);
+        if self.gone.len() > 8 {
+            self.gone.pop_front();
+        }
+        self.careless.retain(|&other| other != id);
+        match session.role {
+            None | Some(b'c') => {
+                self.pipes.on_end(id, cx);
+            }
+            Some(b'r') => {
+                self.room.leave(id, cx);
+            }
+            Some(b'x') => {
+                // Who goes takes a friend along, now and then.
+                if let Some(&friend) = self.random.pick(&self.careless)
+                    && self.random.chance(0.3)
+                    && let Some(mut friend) = cx.at(friend)
+                {
+                    friend.abort();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn on_connect_failed(&mut self, id: ConnId, error: ConnectError, cx: &mut Context<'_>) {
+        self.check_failure(id, &error, cx);
+        self.pipes.on_end(id, cx);
+    }
+
+    fn on_message(&mut self, word: Word, cx: &mut Context<'_>) {
+        let heard = self.heard.entry(word.sender).or_default();
+        *heard += 1;
+        let expected = *heard;
+        self.complaints.expect(word.number == expected, || {
+            format!("word {} of a sender came as its {expected}th", word.number)
+        });
+        for _ in 0..word.relays {
+            let number = self.said + self.unsaid.len() as u64 + 1;
+            self.unsaid.push_back(Word { sender: OURSELVES, number, relays: 0 });
+        }
+        self.say_to_ourselves(cx);
+    }
+
+    fn on_inbox_drained(&mut self, cx: &mut Context<'_>) {
+        self.say_to_ourselves(cx);
+    }
+
+    fn on_timer(&mut self, timer: TimerId, cx: &mut Context<'_>) {
+        let Some((due, purpose)) = self.timers.remove(&timer) else {
+            return self.complaints.expect(false, || format!("{timer:?} passes, and is not set"));
+        };
+        let now = cx.now();
+        self.complaints.expect(now >= due, || format!("{timer:?} is early"));
+        self.complaints.expect(now < due + LATE, || format!("{timer:?} is late"));
+        match purpose {
+            Purpose::Tick => self.tick(cx),
+            Purpose::Resume(id) => {
+                if let Some(mut paused) = cx.at(id) {
+                    paused.resume();
+                }
+            }
+        }
+    }
+
+    fn on_turn_end(&mut self, cx: &mut Context<'_>) {
+        self.room.flush(cx);
+    }
+
+    fn on_shutdown(&mut self, cx: &mut Context<'_>) {
+        let heard = self.heard.get(&OURSELVES).copied().unwrap_or_default();
+        self.complaints.expect(heard == self.said, || {
+            format!("{} words were said to ourselves, and {heard} heard", self.said)
+        });
+        let now = cx.now();
+        let overdue = self.timers.values().find(|(due, _)| now >= *due + LATE);
+        self.complaints.expect(overdue.is_none(), || "a timer has not passed".to_owned());
+    }
+}
