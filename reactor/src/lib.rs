@@ -47,7 +47,7 @@
 //! | what many services need | [`Pipes`] (two connections joined), [`Broadcast`] (one room) |
 //! | other threads | [`Handle`], [`inbox`], [`Pool`] (several loops) |
 //! | tests | [`Stage`] |
-//! | what the loop did | [`Recorder`], [`Trace`], [`Event`]; [`Stall`] |
+//! | what the loop did | [`Recorder`], [`Trace`], [`TraceFormat`], [`Event`]; [`Stall`] |
 //! | below the loop | [`Selector`] (Python's `selectors`), [`Driver`] |
 //!
 //! # Platforms
@@ -114,6 +114,7 @@ pub use socket::listen::{Bind, Listen};
 pub use socket::options::KeepAlive;
 pub use stage::Stage;
 pub use trace::event::{Callback, Event, Outcome, Source, Verb};
+pub use trace::format::TraceFormat;
 pub use trace::stall::{LongestCallback, Stall, StallHook};
 pub use trace::stopwatch::Stopwatch;
 pub use trace::{Record, Recorder, Trace};

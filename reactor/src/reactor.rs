@@ -41,7 +41,7 @@ use crate::reason::{ListenError, ShutdownReport};
 use crate::socket::address::Address;
 use crate::socket::connect::Connect;
 use crate::socket::listen::{Bind, Listen};
-use crate::timers::{NEVER, Nanos, after};
+use crate::timers::{NEVER, Nanos};
 use crate::trace::Recorder;
 use crate::trace::event::Event;
 use crate::trace::tap::Tap;
@@ -174,8 +174,8 @@ pub struct Reactor<D: Driver = MioDriver> {
     /// A service has more messages than one turn delivers.
     more_messages: bool,
     phase: Phase,
-    /// A turn that takes longer is told of.
-    stall: Nanos,
+    /// A turn that takes at least so long is recorded, or told of.
+    notable: Nanos,
     /// Signals that have arrived and were not told yet. Invariant: each once.
     signals: VecDeque<Signal>,
     /// Whether looking for work paid, the last time.
@@ -212,7 +212,7 @@ impl<D: Driver> Reactor<D> {
         let origin = driver.now();
         let tap = Tap::new(loop_number, origin, config.trace_records, driver.stopwatch());
         let timed = config.time_handlers || !config.stall.is_zero() || tap.is_on();
-        let stall = if config.stall.is_zero() { NEVER } else { after(0, config.stall) };
+        let notable = stall::notable(&config, tap.is_on());
         let core = Core {
             table: Table::new(loop_number, config.block_size, tap),
             timers: Arena::new(loop_number),
@@ -242,7 +242,7 @@ impl<D: Driver> Reactor<D> {
             alarm,
             more_messages: false,
             phase: Phase::Running,
-            stall,
+            notable,
             signals: VecDeque::new(),
             spin_pays: true,
             batch: Vec::new(),
@@ -347,13 +347,6 @@ impl<D: Driver> Reactor<D> {
         u64::try_from(since.as_nanos()).unwrap_or(NEVER)
     }
 
-    /// The clock of the turn, and of what it does, is what the clock shows now.
-    fn read_clock(&mut self) {
-        let now = self.clock();
-        self.core.table.now = now;
-        self.core.table.tap.set_now(now);
-    }
-
     /// Adds a service with the loop's [`Config::limits`].
     pub fn add<H: Handler>(&mut self, handler: H) -> Service<H> {
         self.add_with(handler, ServiceConfig::new())
@@ -446,7 +439,8 @@ impl<D: Driver> Reactor<D> {
         service: &Service<H>,
         act: impl FnOnce(&mut H, &mut Context<'_>) -> R,
     ) -> R {
-        self.read_clock();
+        self.core.table.now = self.clock();
+        self.core.table.tap.set_now(self.core.table.now);
         let Some(host) = self.hosts.get_mut(*service) else { stranger(service) };
         act(&mut host.handler, &mut Context::new(&mut self.core, service.index))
     }

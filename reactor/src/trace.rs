@@ -5,8 +5,14 @@
 //!   Tap::note --> [ r r r ..trace_records ] --> Recorder::trace --> sentences, JSON Lines, Chrome
 //! ```
 
+mod chrome;
 pub(crate) mod event;
+mod explain;
+pub(crate) mod format;
+mod json;
+mod spans;
 pub(crate) mod stall;
+mod step;
 pub(crate) mod stopwatch;
 pub(crate) mod tap;
 
@@ -17,6 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use self::event::Event;
+use crate::timers::Nanos;
 
 /// One step of the loop, and when it was. 32 bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -161,6 +168,14 @@ impl Trace {
     /// outside, as by [`Reactor::with`](crate::Reactor::with).
     pub fn records(&self) -> &[Record] {
         &self.records
+    }
+
+    /// How much later its loop was made than the first of these: what is added to its times, so that all
+    /// count from the same instant.
+    fn shift(&self, traces: &[Trace]) -> Nanos {
+        let first = traces.iter().map(|trace| trace.origin).min();
+        let later = first.map(|first| self.origin.saturating_duration_since(first));
+        later.map_or(0, |later| u64::try_from(later.as_nanos()).unwrap_or(Nanos::MAX))
     }
 
     /// How many older records there were, and are gone.

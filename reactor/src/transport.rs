@@ -2,7 +2,7 @@
 //!
 //! A handler sees plaintext either way, and the loop sees this: bytes in, bytes out, finish.
 
-use std::io;
+use std::io::{self, IoSlice};
 
 use crate::driver::Stream;
 use crate::write_queue::WriteQueue;
@@ -19,10 +19,15 @@ impl<S: Stream> Transport<S> {
         }
     }
 
-    /// Writes from the queue, once.
-    pub(crate) fn send(&mut self, queue: &mut WriteQueue) -> io::Result<usize> {
+    /// Writes from the queue, once: `write` makes the call.
+    #[inline]
+    pub(crate) fn send(
+        &mut self,
+        queue: &mut WriteQueue,
+        write: impl FnOnce(&mut S, &[IoSlice<'_>]) -> io::Result<usize>,
+    ) -> io::Result<usize> {
         match self {
-            Self::Plain(stream) => queue.write(|slices| stream.write(slices)),
+            Self::Plain(stream) => queue.write(|slices| write(stream, slices)),
         }
     }
 

@@ -10,7 +10,7 @@
 
 use reactor::{
     Callback, CloseReason, Config, ConnContext, Event, Handler, Outcome, ReadBuffer, Readiness,
-    ServiceConfig, Source, Stage, Verb,
+    ServiceConfig, Source, Stage, Trace, TraceFormat, Verb,
 };
 
 struct Echo;
@@ -114,4 +114,45 @@ fn a_close_is_told_with_its_reason_down_to_the_last_call() {
     let place = |wanted: &Event| events.iter().position(|event| event == wanted);
     let places = [closing, finish, ended, close].map(|event| place(&event).unwrap());
     assert!(places.is_sorted(), "{events:?}");
+}
+
+fn written(format: TraceFormat, traces: &[Trace]) -> String {
+    let mut text = Vec::new();
+    format.write(traces, &mut text).unwrap();
+    String::from_utf8(text).unwrap()
+}
+
+#[test]
+fn sentences_read_like_this() {
+    let mut stage = stage(Echo, recording());
+    let peer = stage.open();
+    stage.deliver(peer, b"hello");
+    stage.finish(peer);
+    let trace = stage.reactor().recorder().trace();
+    let text = trace.to_string();
+    assert_eq!(text, written(TraceFormat::Sentences, &[trace]));
+    let wanted = "\
+turn 4, at 0 ns
+  wait
+    connection 0.1 is readable, writable
+  receive
+    read 5 bytes from connection 0.1
+    on_data of connection 0.1
+    tried to read from connection 0.1: operation would block
+    wrote 5 bytes to connection 0.1
+  1 connection was ready; 0 bytes are queued
+turn 5, at 0 ns
+  wait
+    connection 0.1 is readable, writable, hung up
+  receive
+    read the end of connection 0.1
+    on_eof of connection 0.1
+      connection 0.1 closes: the peer finished
+    sent FIN to connection 0.1
+    connection 0.1 ends: the peer finished
+  reap
+    closed connection 0.1
+    on_close of connection 0.1
+";
+    assert!(text.contains(wanted), "{text}");
 }

@@ -88,13 +88,14 @@ impl<D: Driver> Reactor<D> {
             complained: None,
         };
         let id = self.acceptors.insert(acceptor).unwrap_or(Id::nobody());
-        let began = self.core.table.tap.begin();
-        let result = self.driver.listen(listen, id.token(Kind::Listener));
-        self.core.table.tap.called(began, |took| Event::Listen {
-            listener: ListenerId(id),
-            outcome: outcome_of_opening(&result),
-            took,
-        });
+        let result = self.core.table.tap.call(
+            || self.driver.listen(listen, id.token(Kind::Listener)),
+            |result, took| Event::Listen {
+                listener: ListenerId(id),
+                outcome: outcome_of_opening(result),
+                took,
+            },
+        );
         match result {
             Ok((listener, address)) => {
                 if let Some(acceptor) = self.acceptors.get_mut(id) {
@@ -186,13 +187,14 @@ impl<D: Driver> Reactor<D> {
             if !admission.take_place(limits) {
                 return Stop::Full { shared: admission.is_shared(), limit: limits.max_connections };
             }
-            let began = self.core.table.tap.begin();
-            let result = self.driver.accept(listener);
-            self.core.table.tap.called(began, |took| Event::Accept {
-                listener: id,
-                outcome: Outcome::counted(&result, |_| 1),
-                took,
-            });
+            let result = self.core.table.tap.call(
+                || self.driver.accept(listener),
+                |result, took| Event::Accept {
+                    listener: id,
+                    outcome: Outcome::counted(result, |_| 1),
+                    took,
+                },
+            );
             match result {
                 Ok((stream, peer)) => {
                     if std::mem::take(&mut acceptor.starved) {
@@ -249,13 +251,10 @@ impl<D: Driver> Reactor<D> {
     }
 
     fn watch_and_open(&mut self, id: ConnId, service: ServiceIndex, mut stream: D::Stream) {
-        let began = self.core.table.tap.begin();
-        let watched = self.driver.register(&mut stream, id.0.token(Kind::Connection));
-        self.core.table.tap.called(began, |took| Event::Register {
-            connection: id,
-            outcome: Outcome::done(&watched),
-            took,
-        });
+        let watched = self.core.table.tap.call(
+            || self.driver.register(&mut stream, id.0.token(Kind::Connection)),
+            |result, took| Event::Register { connection: id, outcome: Outcome::done(result), took },
+        );
         self.links.insert(id, Link::new(Transport::Plain(stream)));
         match watched {
             Ok(()) => {

@@ -85,14 +85,14 @@ impl<D: Driver> Reactor<D> {
     }
 
     fn look_up(&mut self, id: ConnId, name: &str) {
-        let began = self.core.table.tap.begin();
-        let asked = Target::host_and_port(name)
-            .and_then(|(host, port)| self.driver.resolve(host, port, id.0.token(Kind::Connection)));
-        self.core.table.tap.called(began, |took| Event::LookUp {
-            connection: id,
-            outcome: Outcome::done(&asked),
-            took,
-        });
+        let asked = self.core.table.tap.call(
+            || {
+                Target::host_and_port(name).and_then(|(host, port)| {
+                    self.driver.resolve(host, port, id.0.token(Kind::Connection))
+                })
+            },
+            |result, took| Event::LookUp { connection: id, outcome: Outcome::done(result), took },
+        );
         match asked {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::QuotaExceeded => {
@@ -130,13 +130,14 @@ impl<D: Driver> Reactor<D> {
                 return self.fail_connect(id, error);
             };
             let token = id.0.token(Kind::Connection);
-            let began = self.core.table.tap.begin();
-            let result = self.driver.connect(&address, &attempt.connect, token);
-            self.core.table.tap.called(began, |took| Event::Connect {
-                connection: id,
-                outcome: Outcome::done(&result),
-                took,
-            });
+            let result = self.core.table.tap.call(
+                || self.driver.connect(&address, &attempt.connect, token),
+                |result, took| Event::Connect {
+                    connection: id,
+                    outcome: Outcome::done(result),
+                    took,
+                },
+            );
             match result {
                 Ok(stream) => {
                     attempt.current = Some((stream, address));
@@ -189,13 +190,14 @@ impl<D: Driver> Reactor<D> {
             return; // cancelled, and still to be reaped
         }
         let Some((stream, _)) = &mut attempt.current else { return };
-        let began = self.core.table.tap.begin();
-        let result = stream.connected();
-        self.core.table.tap.called(began, |took| Event::CheckConnect {
-            connection: id,
-            outcome: Outcome::counted(&result, |stands| usize::from(*stands)),
-            took,
-        });
+        let result = self.core.table.tap.call(
+            || stream.connected(),
+            |result, took| Event::CheckConnect {
+                connection: id,
+                outcome: Outcome::counted(result, |stands| usize::from(*stands)),
+                took,
+            },
+        );
         match result {
             Ok(false) => {}
             Ok(true) => {

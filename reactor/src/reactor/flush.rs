@@ -4,7 +4,7 @@ use std::io;
 
 use super::Reactor;
 use crate::connection::{Life, Table};
-use crate::driver::{DatagramSocket, Driver};
+use crate::driver::{DatagramSocket, Driver, Stream};
 use crate::host::Call;
 use crate::id::{ConnId, SocketId};
 use crate::reason::CloseReason;
@@ -69,12 +69,15 @@ impl<D: Driver> Reactor<D> {
         let before = queue.len();
         let mut failed = None;
         while link.writable && !queue.is_empty() {
-            let began = tap.begin();
-            let result = link.transport.send(&mut queue);
-            tap.called(began, |took| Event::Write {
-                connection: id,
-                outcome: Outcome::counted(&result, |count| *count),
-                took,
+            let result = link.transport.send(&mut queue, |stream, slices| {
+                tap.call(
+                    || stream.write(slices),
+                    |result, took| Event::Write {
+                        connection: id,
+                        outcome: Outcome::counted(result, |count| *count),
+                        took,
+                    },
+                )
             });
             match result {
                 Ok(_) => {} // a short write proves nothing: the next one says WouldBlock
@@ -126,13 +129,10 @@ impl<D: Driver> Reactor<D> {
     /// Whether it could be sent.
     fn send_fin(&mut self, id: ConnId) -> bool {
         let Some(link) = self.links.get_mut(id) else { return false };
-        let began = self.core.table.tap.begin();
-        let result = link.transport.finish();
-        self.core.table.tap.called(began, |took| Event::Finish {
-            connection: id,
-            outcome: Outcome::done(&result),
-            took,
-        });
+        let result = self.core.table.tap.call(
+            || link.transport.finish(),
+            |result, took| Event::Finish { connection: id, outcome: Outcome::done(result), took },
+        );
         match result {
             Ok(()) => {
                 if let Some(connection) = self.core.table.get_mut(id) {
@@ -174,13 +174,14 @@ impl<D: Driver> Reactor<D> {
         let Some(outbox) = self.core.outboxes.get_mut(id.0) else { return };
         let Table { counters, tap, .. } = &mut self.core.table;
         while let Some((to, datagram)) = outbox.queue.front() {
-            let began = tap.begin();
-            let result = link.socket.send(datagram, to);
-            tap.called(began, |took| Event::Send {
-                socket: id,
-                outcome: Outcome::counted(&result, |()| datagram.len()),
-                took,
-            });
+            let result = tap.call(
+                || link.socket.send(datagram, to),
+                |result, took| Event::Send {
+                    socket: id,
+                    outcome: Outcome::counted(result, |()| datagram.len()),
+                    took,
+                },
+            );
             match result {
                 Ok(()) => {
                     counters.datagrams_out().increment();

@@ -33,12 +33,12 @@ impl<D: Driver> Reactor<D> {
         self.count_for_shutdown(id);
         // The descriptor is free before the handler hears of it.
         if let Some(link) = self.links.remove(id) {
-            let began = self.core.table.tap.begin();
-            match reset {
-                true => link.transport.reset(),
-                false => drop(link),
-            }
-            self.core.table.tap.called(began, |took| Event::Close { connection: id, reset, took });
+            let close = || if reset { link.transport.reset() } else { drop(link) };
+            self.core.table.tap.call(close, |(), took| Event::Close {
+                connection: id,
+                reset,
+                took,
+            });
         }
         let attempt = self.attempts.remove(&id);
         if opened {

@@ -13,7 +13,7 @@ use crate::read_buffer::ReadBuffer;
 use crate::readiness::Readiness;
 use crate::reason::{CloseReason, ListenError};
 use crate::socket::listen::Bind;
-use crate::trace::event::{Event, Outcome, Source};
+use crate::trace::event::{Event, Outcome, Source, Verb};
 
 /// What one read came to.
 enum Read {
@@ -28,10 +28,10 @@ const REST_SPARSE: usize = 4;
 
 impl<D: Driver> Reactor<D> {
     pub(super) fn receive(&mut self) {
+        self.core.table.tap.verb(Verb::Receive);
         // Who becomes ready meanwhile, or has spent its budget, goes on the new list: the next turn's.
         let empty = std::mem::take(&mut self.batch);
         let mut ready = std::mem::replace(&mut self.core.table.ready, empty);
-        self.core.table.tap.receiving(ready.len());
         for id in ready.drain(..) {
             self.receive_from(id);
             self.flush_own(id);
@@ -79,13 +79,14 @@ impl<D: Driver> Reactor<D> {
         clear_block(&mut self.block, &mut self.core.table);
         let room = self.block.room(limit.min(budget));
         let size = room.len();
-        let began = self.core.table.tap.begin();
-        let result = link.transport.receive(room);
-        self.core.table.tap.called(began, |took| Event::Read {
-            connection: id,
-            outcome: Outcome::counted(&result, |count| *count),
-            took,
-        });
+        let result = self.core.table.tap.call(
+            || link.transport.receive(room),
+            |result, took| Event::Read {
+                connection: id,
+                outcome: Outcome::counted(result, |count| *count),
+                took,
+            },
+        );
         match result {
             Ok(0) => {
                 link.readable = false;
@@ -183,13 +184,14 @@ impl<D: Driver> Reactor<D> {
         if !std::mem::take(&mut link.error) {
             return;
         }
-        let began = self.core.table.tap.begin();
-        let error = link.transport.take_error();
-        self.core.table.tap.called(began, |took| Event::TakeError {
-            connection: id,
-            outcome: error.as_ref().map_or(Outcome::Done(0), |it| Outcome::Failed(it.kind())),
-            took,
-        });
+        let error = self.core.table.tap.call(
+            || link.transport.take_error(),
+            |result, took| Event::TakeError {
+                connection: id,
+                outcome: result.as_ref().map_or(Outcome::Done(0), |it| Outcome::Failed(it.kind())),
+                took,
+            },
+        );
         if let Some(error) = error {
             self.fail(id, error.kind());
         }
@@ -259,13 +261,14 @@ impl<D: Driver> Reactor<D> {
         }
         let outbox = Outbox { service, queue: Default::default(), bytes: 0 };
         let id = self.core.outboxes.insert(outbox).unwrap_or(Id::nobody());
-        let began = self.core.table.tap.begin();
-        let result = self.driver.bind(bind, id.token(Kind::Socket));
-        self.core.table.tap.called(began, |took| Event::Bind {
-            socket: SocketId(id),
-            outcome: outcome_of_opening(&result),
-            took,
-        });
+        let result = self.core.table.tap.call(
+            || self.driver.bind(bind, id.token(Kind::Socket)),
+            |result, took| Event::Bind {
+                socket: SocketId(id),
+                outcome: outcome_of_opening(result),
+                took,
+            },
+        );
         match result {
             Ok((socket, address)) => {
                 let id = SocketId(id);
@@ -301,13 +304,14 @@ impl<D: Driver> Reactor<D> {
         link.listed = false;
         for _ in 0..config.budgets.datagrams.max(1) {
             clear_block(block, &mut core.table);
-            let began = core.table.tap.begin();
-            let result = link.socket.receive(block.room(usize::MAX));
-            core.table.tap.called(began, |took| Event::Receive {
-                socket: id,
-                outcome: Outcome::counted(&result, |(count, _)| *count),
-                took,
-            });
+            let result = core.table.tap.call(
+                || link.socket.receive(block.room(usize::MAX)),
+                |result, took| Event::Receive {
+                    socket: id,
+                    outcome: Outcome::counted(result, |(count, _)| *count),
+                    took,
+                },
+            );
             match result {
                 Ok((count, from)) => {
                     block.filled(count);

@@ -3,32 +3,46 @@
 use std::time::Duration;
 
 use super::Reactor;
+use crate::config::Config;
 use crate::driver::Driver;
+use crate::timers::{NEVER, Nanos, after};
 use crate::trace::event::Event;
 use crate::trace::stall::Stall;
+
+/// How long a turn must have taken for anything to be done about it: any turn will do while turns are
+/// recorded.
+pub(super) fn notable(config: &Config, is_recording: bool) -> Nanos {
+    if is_recording { 0 } else { limit(config).saturating_add(1) }
+}
+
+fn limit(config: &Config) -> Nanos {
+    if config.stall.is_zero() { NEVER } else { after(0, config.stall) }
+}
 
 impl<D: Driver> Reactor<D> {
     pub(super) fn end_turn(&mut self) {
         let busy = self.clock().saturating_sub(self.core.table.now);
-        let counters = &self.core.table.counters;
-        counters.busy_nanoseconds().add(busy);
-        let tap = &mut self.core.table.tap;
-        tap.verbs_ended();
-        if busy > self.stall {
-            tap.note(|| Event::Stalled { took: busy });
-        }
-        tap.turn_ended(|| counters.queued_bytes().get());
-        if busy > self.stall {
-            self.stalled(Duration::from_nanos(busy));
+        self.core.table.counters.busy_nanoseconds().add(busy);
+        if busy >= self.notable {
+            self.tell_turn(busy);
         }
     }
 
     #[cold]
-    fn stalled(&self, took: Duration) {
-        let table = &self.core.table;
+    #[inline(never)]
+    fn tell_turn(&mut self, took: Nanos) {
+        let stalled = took > limit(&self.config);
+        let table = &mut self.core.table;
+        if stalled {
+            table.tap.note(|| Event::Stalled { took });
+        }
+        table.tap.end_turn(table.counters.queued_bytes().get());
+        if !stalled {
+            return;
+        }
         table.counters.stalls().increment();
         let turn = table.counters.turns().get();
-        let longest = table.tap.longest(turn);
+        let (longest, took) = (table.tap.longest(turn), Duration::from_nanos(took));
         let stall = Stall { loop_number: table.loop_number(), turn, took, longest };
         log::warn!("{stall}");
         if let Some(hook) = &self.config.on_stall {

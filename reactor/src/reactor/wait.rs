@@ -1,12 +1,17 @@
 //! `wait`: sleep until something is possible, and note what.
 
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::time::Duration;
 
 use super::Reactor;
+use super::accept::Acceptor;
+use super::connect::Attempt;
+use super::receive::DatagramLink;
 use crate::connection::Table;
+use crate::context::Core;
 use crate::driver::{Driver, Stream};
-use crate::id::{ConnId, Kind, ListenerId, SocketId};
+use crate::id::{Arena, ConnId, ConnMap, Kind, ListenerId, SocketId, Token};
 use crate::readiness::Readiness;
 use crate::trace::event::{Event, Source};
 use crate::transport::Transport;
@@ -14,8 +19,8 @@ use crate::transport::Transport;
 impl<D: Driver> Reactor<D> {
     pub(super) fn wait(&mut self, max_wait: Option<Duration>) -> io::Result<()> {
         let now = self.clock();
-        self.core.table.tap.set_now(now);
-        self.core.table.tap.turn_began(self.core.table.counters.turns().get() + 1);
+        let Table { tap, counters, .. } = &mut self.core.table;
+        tap.turn_began(now, || counters.turns().get() + 1);
         let due = self.next_due().map(|due| Duration::from_nanos(due.saturating_sub(now)));
         let timeout = match (max_wait, due) {
             _ if self.has_work() => Some(Duration::ZERO),
@@ -27,9 +32,11 @@ impl<D: Driver> Reactor<D> {
         } else {
             self.spin(timeout)?;
         }
-        self.read_clock();
+        self.core.table.now = self.clock();
         self.core.table.turn = self.core.table.turn.wrapping_add(1);
         self.core.table.counters.turns().increment();
+        let Table { tap, ready, now, .. } = &mut self.core.table;
+        tap.waited(*now, || ready.len());
         Ok(())
     }
 
@@ -52,42 +59,82 @@ impl<D: Driver> Reactor<D> {
 
     /// Waits, and notes what the driver tells. Whether anything came, be it for the driver alone.
     fn poll(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
-        let Self { driver, core, links, .. } = self;
-        let Self { acceptors, sockets, attempts, .. } = self;
-        let Self { ready_acceptors, ready_sockets, ready_attempts, .. } = self;
-        let loop_number = core.table.loop_number();
-        let mut events = 0;
-        let came = driver.wait(timeout, |token, readiness| {
-            events += 1;
-            // Whoever an event is about may be gone, and its slot another's: then nobody is found.
-            let id = token.id(loop_number);
-            let known = match token.kind() {
-                Some(Kind::Connection) => match links.get_mut(ConnId(id)) {
-                    Some(link) => {
-                        link.note(readiness, ConnId(id), &mut core.table);
-                        true
-                    }
-                    None => {
-                        let attempt = attempts.get_mut(&ConnId(id));
-                        let noted = attempt.map(|attempt| attempt.note(readiness));
-                        noted.map(|()| ready_attempts.push(ConnId(id))).is_some()
-                    }
-                },
-                Some(Kind::Listener) => {
-                    let acceptor = acceptors.get_mut(id);
-                    acceptor.map(|it| it.note(ListenerId(id), ready_acceptors)).is_some()
-                }
-                Some(Kind::Socket) => {
-                    let link = sockets.get_mut(&SocketId(id));
-                    link.map(|it| it.note(readiness, SocketId(id), ready_sockets, core)).is_some()
-                }
-                Some(Kind::Timer) | None => false,
-            };
-            let source = || Source::of(token, loop_number);
-            core.table.tap.note(|| Event::Ready { source: source(), readiness, known });
+        let is_recording = self.core.table.tap.is_on();
+        let loop_number = self.core.table.loop_number();
+        let mut intake: Intake<'_, D> = Intake {
+            links: &mut self.links,
+            attempts: &mut self.attempts,
+            acceptors: &mut self.acceptors,
+            sockets: &mut self.sockets,
+            ready_acceptors: &mut self.ready_acceptors,
+            ready_attempts: &mut self.ready_attempts,
+            ready_sockets: &mut self.ready_sockets,
+            core: &mut self.core,
+            loop_number,
+            events: 0,
+        };
+        let came = self.driver.wait(timeout, |token, readiness| match is_recording {
+            true => intake.note_and_record(token, readiness),
+            false => _ = intake.note(token, readiness),
         })?;
-        core.table.counters.events().add(events);
+        let events = intake.events;
+        self.core.table.counters.events().add(events);
         Ok(came)
+    }
+}
+
+/// Where it is noted what has become possible.
+struct Intake<'a, D: Driver> {
+    links: &'a mut ConnMap<Link<D::Stream>>,
+    attempts: &'a mut HashMap<ConnId, Attempt<D::Stream>>,
+    acceptors: &'a mut Arena<Acceptor<D::Listener>>,
+    sockets: &'a mut BTreeMap<SocketId, DatagramLink<D::Socket>>,
+    ready_acceptors: &'a mut Vec<ListenerId>,
+    ready_attempts: &'a mut Vec<ConnId>,
+    ready_sockets: &'a mut Vec<SocketId>,
+    core: &'a mut Core,
+    loop_number: u16,
+    events: u64,
+}
+
+impl<D: Driver> Intake<'_, D> {
+    /// Whoever an event is about may be gone, and its slot another's: then nobody is found. Whether
+    /// somebody was.
+    #[inline(always)]
+    fn note(&mut self, token: Token, readiness: Readiness) -> bool {
+        self.events += 1;
+        let id = token.id(self.loop_number);
+        match token.kind() {
+            Some(Kind::Connection) => match self.links.get_mut(ConnId(id)) {
+                Some(link) => link.note(readiness, ConnId(id), &mut self.core.table),
+                None => return self.note_attempt(ConnId(id), readiness),
+            },
+            Some(Kind::Listener) => match self.acceptors.get_mut(id) {
+                Some(acceptor) => acceptor.note(ListenerId(id), self.ready_acceptors),
+                None => return false,
+            },
+            Some(Kind::Socket) => match self.sockets.get_mut(&SocketId(id)) {
+                Some(link) => link.note(readiness, SocketId(id), self.ready_sockets, self.core),
+                None => return false,
+            },
+            Some(Kind::Timer) | None => return false,
+        }
+        true
+    }
+
+    fn note_attempt(&mut self, id: ConnId, readiness: Readiness) -> bool {
+        let Some(attempt) = self.attempts.get_mut(&id) else { return false };
+        attempt.note(readiness);
+        self.ready_attempts.push(id);
+        true
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn note_and_record(&mut self, token: Token, readiness: Readiness) {
+        let known = self.note(token, readiness);
+        let source = Source::of(token, self.loop_number);
+        self.core.table.tap.note(|| Event::Ready { source, readiness, known });
     }
 }
 

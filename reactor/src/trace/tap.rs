@@ -11,30 +11,22 @@ use crate::timers::Nanos;
 
 pub(crate) struct Tap {
     is_on: bool,
+    /// The phase that the turn is in.
+    verb: Verb,
+    /// The phase whose beginning is recorded, and its end is not. Invariant: none between turns.
+    open: Option<Verb>,
+    is_in_turn: bool,
     stopwatch: Stopwatch,
     /// What the loop's clock showed when the turn began, and again after its wait.
     now: Nanos,
-    /// When the last record was made: times do not go back.
+    /// When the last thing that is recorded was over: times do not go back.
     last: Nanos,
-    recorder: Recorder,
-    /// The phase that the turn is in.
-    verb: Option<Phase>,
     /// How many connections were ready in this turn.
     ready: u32,
     /// The longest callback so far, and its turn.
     longest: Option<(u64, LongestCallback)>,
+    recorder: Recorder,
 }
-
-struct Phase {
-    verb: Verb,
-    began: Nanos,
-    /// It is recorded with the first thing that happens in it.
-    is_recorded: bool,
-}
-
-/// When a system call was begun, if that is recorded.
-#[derive(Clone, Copy)]
-pub(crate) struct Began(Option<Nanos>);
 
 impl Tap {
     pub(crate) fn new(
@@ -45,13 +37,15 @@ impl Tap {
     ) -> Self {
         Self {
             is_on: capacity > 0,
+            verb: Verb::Wait,
+            open: None,
+            is_in_turn: false,
             stopwatch,
             now: 0,
             last: 0,
-            recorder: Recorder::new(loop_number, origin, capacity),
-            verb: None,
             ready: 0,
             longest: None,
+            recorder: Recorder::new(loop_number, origin, capacity),
         }
     }
 
@@ -65,12 +59,6 @@ impl Tap {
         cfg!(feature = "trace") && self.is_on
     }
 
-    /// The loop has read its clock.
-    #[inline(always)]
-    pub(crate) fn set_now(&mut self, now: Nanos) {
-        self.now = now;
-    }
-
     /// Records a step.
     #[inline(always)]
     pub(crate) fn note(&mut self, event: impl FnOnce() -> Event) {
@@ -79,71 +67,54 @@ impl Tap {
         }
     }
 
-    /// A system call is about to be made.
+    /// Makes a system call; `event` is told what it came to, and how long it took.
     #[inline(always)]
-    pub(crate) fn begin(&self) -> Began {
-        Began(if self.is_on() { Some(self.stamp()) } else { None })
+    pub(crate) fn call<T>(
+        &mut self,
+        act: impl FnOnce() -> T,
+        event: impl FnOnce(&T, u32) -> Event,
+    ) -> T {
+        if self.is_on() { self.record_call(act, event) } else { act() }
     }
 
-    /// It has returned; `event` is told how long it took.
-    #[inline(always)]
-    pub(crate) fn called(&mut self, began: Began, event: impl FnOnce(u32) -> Event) {
-        if cfg!(feature = "trace")
-            && let Began(Some(began)) = began
-        {
-            let event = event(self.since(began));
-            self.record_at(began, event);
-        }
-    }
-
-    /// The turn goes on to its next phase.
+    /// The turn goes on to its next phase. It is recorded with the first thing that happens in it.
     #[inline(always)]
     pub(crate) fn verb(&mut self, verb: Verb) {
-        if self.is_on() {
-            self.change_verb(Some(verb));
-        }
-    }
-
-    /// The turn has come to `receive`, with so many connections.
-    #[inline(always)]
-    pub(crate) fn receiving(&mut self, ready: usize) {
-        if self.is_on() {
-            self.ready = u32::try_from(ready).unwrap_or(u32::MAX);
-            self.change_verb(Some(Verb::Receive));
+        if cfg!(feature = "trace") {
+            self.verb = verb;
         }
     }
 
     /// A turn begins, by waiting.
     #[inline(always)]
-    pub(crate) fn turn_began(&mut self, turn: u64) {
+    pub(crate) fn turn_began(&mut self, now: Nanos, turn: impl FnOnce() -> u64) {
         if self.is_on() {
-            self.begin_turn(turn);
+            self.begin_turn(now, turn());
         }
     }
 
-    #[cold]
-    #[inline(never)]
-    fn begin_turn(&mut self, turn: u64) {
-        self.ready = 0;
-        self.verb = None;
-        self.record(Event::TurnBegan { turn });
-        self.change_verb(Some(Verb::Wait));
-        self.open_verb(); // to wait is its work
-    }
-
-    /// The turn's last phase is over.
+    /// The wait is over, and so many connections are ready.
     #[inline(always)]
-    pub(crate) fn verbs_ended(&mut self) {
+    pub(crate) fn waited(&mut self, now: Nanos, ready: impl FnOnce() -> usize) {
         if self.is_on() {
-            self.change_verb(None);
+            self.end_wait(now, ready());
         }
+    }
+
+    /// The loop does something between turns.
+    pub(crate) fn set_now(&mut self, now: Nanos) {
+        self.now = now;
     }
 
     /// The turn ends, with so many bytes queued.
-    #[inline(always)]
-    pub(crate) fn turn_ended(&mut self, queued: impl FnOnce() -> u64) {
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn end_turn(&mut self, queued: u64) {
         if self.is_on() {
-            self.record(Event::TurnEnded { ready: self.ready, queued: queued() });
+            let now = self.stamp();
+            self.close_verb();
+            self.push(now, Event::TurnEnded { ready: self.ready, queued });
+            self.is_in_turn = false;
         }
     }
 
@@ -169,13 +140,13 @@ impl Tap {
         turn: u64,
     ) -> Nanos {
         let ended = self.stamp();
-        let nanoseconds = ended - began;
+        let nanoseconds = ended.saturating_sub(began);
         let took = Duration::from_nanos(nanoseconds);
         if self.longest.as_ref().is_none_or(|(of, longest)| *of != turn || longest.took < took) {
             self.longest = Some((turn, LongestCallback { callback, about, took }));
         }
         if self.is_on() {
-            let took = u32::try_from(nanoseconds).unwrap_or(u32::MAX);
+            let took = saturated(nanoseconds);
             self.record_at(ended, Event::CallbackEnded { callback, about, took, panicked });
         }
         nanoseconds
@@ -186,35 +157,42 @@ impl Tap {
         self.longest.filter(|(of, _)| *of == turn).map(|(_, longest)| longest)
     }
 
-    #[cold]
-    #[inline(never)]
     fn stamp(&self) -> Nanos {
         self.stopwatch.read(self.now).max(self.last)
     }
 
     #[cold]
     #[inline(never)]
-    fn since(&self, began: Nanos) -> u32 {
-        u32::try_from(self.stamp() - began).unwrap_or(u32::MAX)
+    fn begin_turn(&mut self, now: Nanos, turn: u64) {
+        (self.now, self.verb, self.open, self.ready) = (now, Verb::Wait, None, 0);
+        self.is_in_turn = true;
+        let began = self.stamp();
+        self.push(began, Event::TurnBegan { turn });
+        self.open_verb(began); // to wait is its work
     }
 
     #[cold]
     #[inline(never)]
-    fn change_verb(&mut self, next: Option<Verb>) {
-        let now = self.stamp();
-        if let Some(Phase { verb, is_recorded: true, .. }) = self.verb.take() {
-            self.push(now, Event::VerbEnded(verb));
-        }
-        self.verb = next.map(|verb| Phase { verb, began: now, is_recorded: false });
+    fn end_wait(&mut self, now: Nanos, ready: usize) {
+        self.now = now;
+        self.ready = u32::try_from(ready).unwrap_or(u32::MAX);
+        self.last = self.stamp();
+        self.close_verb();
     }
 
-    fn open_verb(&mut self) {
-        if let Some(phase) = &mut self.verb
-            && !std::mem::replace(&mut phase.is_recorded, true)
-        {
-            let (began, event) = (phase.began, Event::VerbBegan(phase.verb));
-            self.push(began, event);
-        }
+    #[cold]
+    #[inline(never)]
+    fn record_call<T>(
+        &mut self,
+        act: impl FnOnce() -> T,
+        event: impl FnOnce(&T, u32) -> Event,
+    ) -> T {
+        let began = self.stamp();
+        let result = act();
+        let ended = self.stamp();
+        self.record_at(began, event(&result, saturated(ended.saturating_sub(began))));
+        self.last = ended;
+        result
     }
 
     #[cold]
@@ -223,15 +201,32 @@ impl Tap {
         self.record_at(self.stamp(), event);
     }
 
-    #[cold]
-    #[inline(never)]
     fn record_at(&mut self, at: Nanos, event: Event) {
-        self.open_verb();
+        self.open_verb(at);
         self.push(at, event);
+    }
+
+    fn open_verb(&mut self, at: Nanos) {
+        if self.is_in_turn && self.open != Some(self.verb) {
+            self.close_verb();
+            self.open = Some(self.verb);
+            self.push(at, Event::VerbBegan(self.verb));
+        }
+    }
+
+    /// A phase is over with the last thing that happened in it.
+    fn close_verb(&mut self) {
+        if let Some(verb) = self.open.take() {
+            self.push(self.last, Event::VerbEnded(verb));
+        }
     }
 
     fn push(&mut self, at: Nanos, event: Event) {
         self.last = at;
         self.recorder.push(Record { at, event });
     }
+}
+
+fn saturated(nanoseconds: Nanos) -> u32 {
+    u32::try_from(nanoseconds).unwrap_or(u32::MAX)
 }

@@ -1,0 +1,109 @@
+//! Which record ends what another began: turns, their phases, and callbacks in them.
+
+use super::event::{Callback, Event, Source, Verb};
+use super::{Record, Trace};
+use crate::timers::Nanos;
+
+/// A record, and its place among the others.
+pub(super) struct Span<'a> {
+    pub(super) record: &'a Record,
+    /// In how many others it lies.
+    pub(super) depth: usize,
+    /// When what it began was over; of a system call, when it returned.
+    pub(super) end: Option<Nanos>,
+    /// It began something that goes on at the end of the trace, which is its end here.
+    pub(super) goes_on: bool,
+}
+
+#[derive(PartialEq)]
+enum Kind {
+    Turn,
+    Verb(Verb),
+    Callback(Callback, Source),
+}
+
+/// The records of a trace, from its first whole turn on if older ones are overwritten. Each lies wholly
+/// within those that it lies in.
+pub(super) fn spans(trace: &Trace) -> Vec<Span<'_>> {
+    let began = |record: &Record| matches!(record.event, Event::TurnBegan { .. });
+    let first = match trace.records.iter().position(began) {
+        Some(first) if trace.overwritten > 0 => first,
+        _ => 0, // a ring that is smaller than a turn has none that is whole
+    };
+    let records = trace.records.get(first..).unwrap_or_default();
+    let mut nest = Nest { spans: Vec::with_capacity(records.len()), open: Vec::new() };
+    records.iter().for_each(|record| nest.add(record));
+    let last = nest.spans.iter().map(|span| span.end.unwrap_or(span.record.at)).max();
+    while let Some((_, index)) = nest.open.pop() {
+        if let Some(span) = nest.spans.get_mut(index) {
+            (span.end, span.goes_on) = (last, true);
+        }
+    }
+    nest.spans
+}
+
+struct Nest<'a> {
+    spans: Vec<Span<'a>>,
+    /// What has begun and has not ended, and where its span is. Invariant: each lies in the one before.
+    open: Vec<(Kind, usize)>,
+}
+
+impl<'a> Nest<'a> {
+    fn add(&mut self, record: &'a Record) {
+        let at = record.at;
+        match &record.event {
+            Event::TurnBegan { .. } => {
+                self.end_all(at);
+                self.begin(Kind::Turn, record);
+            }
+            Event::VerbBegan(verb) => self.begin(Kind::Verb(*verb), record),
+            Event::CallbackBegan { callback, about } => {
+                self.begin(Kind::Callback(*callback, *about), record);
+            }
+            Event::VerbEnded(verb) => self.end(&Kind::Verb(*verb), record),
+            Event::CallbackEnded { callback, about, .. } => {
+                self.end(&Kind::Callback(*callback, *about), record);
+            }
+            Event::TurnEnded { .. } => self.end(&Kind::Turn, record),
+            event => {
+                let end = event.call().map(|call| at.saturating_add(call.took.into()));
+                self.push(record, end);
+            }
+        }
+    }
+
+    fn push(&mut self, record: &'a Record, end: Option<Nanos>) {
+        self.spans.push(Span { record, depth: self.open.len(), end, goes_on: false });
+    }
+
+    fn begin(&mut self, kind: Kind, record: &'a Record) {
+        self.push(record, None);
+        self.open.push((kind, self.spans.len() - 1));
+    }
+
+    /// The end lies in what it ends, too. Nothing is ended by an end whose beginning is overwritten.
+    fn end(&mut self, kind: &Kind, record: &'a Record) {
+        let place = self.open.iter().rposition(|(open, _)| open == kind);
+        while place.is_some_and(|place| self.open.len() > place + 1) {
+            self.end_last(record.at);
+        }
+        self.push(record, None);
+        if place.is_some() {
+            self.end_last(record.at);
+        }
+    }
+
+    fn end_all(&mut self, at: Nanos) {
+        while !self.open.is_empty() {
+            self.end_last(at);
+        }
+    }
+
+    fn end_last(&mut self, at: Nanos) {
+        if let Some((_, index)) = self.open.pop()
+            && let Some(span) = self.spans.get_mut(index)
+        {
+            span.end = Some(at);
+        }
+    }
+}
