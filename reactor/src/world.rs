@@ -415,6 +415,8 @@ impl World {
     fn turn(&mut self, number: usize) -> Result<(), Violation> {
         let Some(member) = self.loops.get_mut(number) else { return Ok(()) };
         let before = progress(&self.network, member);
+        // A turn that comes because its time has come is not for nothing: somebody asked for it.
+        let says_there_is_work = member.reactor.next_deadline() == Some(member.reactor.origin());
         self.network.borrow_mut().begin_turn(number, &member.budgets);
         match member.reactor.turn(Some(Duration::ZERO)) {
             Ok(Turn::Ran) | Err(_) => {}
@@ -426,8 +428,8 @@ impl World {
             }
             Ok(Turn::Signal(_)) => {}
         }
-        let rests = before == progress(&self.network, member);
-        member.barren = if rests { member.barren + 1 } else { 0 };
+        let is_barren = says_there_is_work && before == progress(&self.network, member);
+        member.barren = if is_barren { member.barren + 1 } else { 0 };
         let mut network = self.network.borrow_mut();
         network.tally.turns += 1;
         let mut time = network.random.time(&(Duration::ZERO..TURN_TIME));

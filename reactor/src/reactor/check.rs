@@ -92,6 +92,11 @@ impl<D: Driver> Reactor<D> {
         Ok(())
     }
 
+    /// What `next_deadline` says while there is work.
+    pub(crate) fn origin(&self) -> std::time::Instant {
+        self.core.origin
+    }
+
     /// What is still held after a loop has stopped: nothing may be.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use reactor::TraceFormat;
 use reactor::sim::{Tally, Violation};
 
 use crate::RunOptions;
@@ -43,7 +44,7 @@ fn explain(service: Service, seed: u64) -> Result<bool, String> {
     let result = world.run();
     let traces: Vec<_> = world.recorders().iter().map(|recorder| recorder.trace()).collect();
     let mut out = io::BufWriter::new(io::stdout().lock());
-    let written = traces.iter().flat_map(|trace| trace.records()).try_for_each(|record| writeln!(out, "{record:?}")).and_then(|()| out.flush());
+    let written = TraceFormat::Sentences.write(&traces, &mut out).and_then(|()| out.flush());
     match written {
         // Who has read enough has the right to leave.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
