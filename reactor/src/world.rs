@@ -14,6 +14,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -418,7 +419,13 @@ impl World {
         // A turn that comes because its time has come is not for nothing: somebody asked for it.
         let says_there_is_work = member.reactor.next_deadline() == Some(member.reactor.origin());
         self.network.borrow_mut().begin_turn(number, &member.budgets);
-        match member.reactor.turn(Some(Duration::ZERO)) {
+        let reactor = &mut member.reactor;
+        let turn = catch_unwind(AssertUnwindSafe(|| reactor.turn(Some(Duration::ZERO))));
+        let Ok(turn) = turn else {
+            let text = format!("a turn of loop {number} does not end, or panicked");
+            return Err(self.violation(Promise::Rest, text));
+        };
+        match turn {
             Ok(Turn::Ran) | Err(_) => {}
             Ok(Turn::Stopped(report)) => member.stopped = Some(report),
             Ok(Turn::Signal(Signal::Interrupt | Signal::Terminate)) => {

@@ -265,6 +265,9 @@ impl Peer for Client {
     }
 }
 
+/// A thread does not say things faster than this.
+const RETRY: Duration = Duration::from_micros(20);
+
 /// A thread that says so many things to a service, at its own pace; a full inbox makes it try again.
 pub struct Chatter<M> {
     handle: Handle<M>,
@@ -298,7 +301,7 @@ impl<M> Peer for Chatter<M> {
             Err(SendError::Full(message)) => self.unsaid = Some(message),
             Err(SendError::Closed(_)) => self.left = 0,
         }
-        let pause = cx.random().time(&self.pause).max(Duration::from_nanos(1));
+        let pause = cx.random().time(&self.pause).max(RETRY);
         cx.wake_after(pause);
     }
 

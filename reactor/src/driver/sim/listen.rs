@@ -82,7 +82,7 @@ impl Network {
     }
 
     pub(super) fn accept(&mut self, id: Id) -> io::Result<(Id, Address)> {
-        self.tally.calls += 1;
+        self.count_call();
         let is_empty = self.listeners.get(id).is_none_or(|listening| listening.queue.is_empty());
         if is_empty {
             return Err(io::ErrorKind::WouldBlock.into());
@@ -136,7 +136,7 @@ impl Network {
     }
 
     pub(super) fn register(&mut self, id: Id, token: Token) -> io::Result<()> {
-        self.tally.calls += 1;
+        self.count_call();
         if self.random.chance(self.faults.register_failed) {
             self.harm(id);
             return Err(io::Error::from_raw_os_error(libc::ENOMEM));

@@ -114,6 +114,9 @@ pub(super) struct LoopSide {
     budgets: Budgets,
 }
 
+/// Calls that one turn may make: budgets bound each source, and worlds have thousands of them at most.
+const CALLS_MAX: u32 = 1_000_000;
+
 /// When a peer acts next.
 struct Mark {
     /// Invariant: whether an `Act` is scheduled.
@@ -189,6 +192,7 @@ pub(crate) struct Network {
     pub(super) turn: u64,
     /// Calls of loops that came to something.
     pub(crate) progress: u64,
+    calls_in_turn: u32,
     /// The first thing that a loop did and should not have.
     pub(crate) complaint: Option<String>,
 }
@@ -218,6 +222,7 @@ impl Network {
             tally: Tally::default(),
             turn: 0,
             progress: 0,
+            calls_in_turn: 0,
             complaint: None,
         };
         if network.faults.no_descriptors > 0.0 {
@@ -243,6 +248,7 @@ impl Network {
     /// A loop's next turn begins; it may do as much as `budgets` say.
     pub(crate) fn begin_turn(&mut self, number: usize, budgets: &Budgets) {
         self.turn += 1;
+        self.calls_in_turn = 0;
         if let Some(side) = self.loops.get_mut(number) {
             side.budgets = budgets.clone();
         }
@@ -276,6 +282,15 @@ impl Network {
     pub(crate) fn raise(&mut self, number: usize, signal: Signal) {
         if let Some(side) = self.loops.get_mut(number) {
             side.signals.push_back(signal);
+        }
+    }
+
+    /// A loop makes a call. A turn without an end has to be ended somewhere, and that is here.
+    pub(super) fn count_call(&mut self) {
+        self.tally.calls += 1;
+        self.calls_in_turn += 1;
+        if self.calls_in_turn > CALLS_MAX {
+            std::panic::resume_unwind(Box::new("a turn without an end"));
         }
     }
 

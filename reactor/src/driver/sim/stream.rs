@@ -172,7 +172,7 @@ impl Network {
     pub(crate) fn read(&mut self, id: Id, room: &mut [u8]) -> io::Result<usize> {
         let faulty = self.is_a_loops(id);
         if faulty {
-            self.tally.calls += 1;
+            self.count_call();
             self.may_be_interrupted()?;
         }
         let Some(endpoint) = self.endpoints.get_mut(id) else { return Err(gone()) };
@@ -230,7 +230,7 @@ impl Network {
     pub(crate) fn write(&mut self, id: Id, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let faulty = self.is_a_loops(id);
         if faulty {
-            self.tally.calls += 1;
+            self.count_call();
             self.may_be_interrupted()?;
         }
         let Some(endpoint) = self.endpoints.get_mut(id) else { return Err(gone()) };
