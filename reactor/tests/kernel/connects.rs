@@ -142,14 +142,24 @@ fn refused() -> Vec<Scenario> {
             Missing,
             [Seen::Failed(NotFound)],
         ),
-        scenario("refused where somebody listened once", RFC, STREAMS)
+        scenario("refused where somebody listened once", RFC, TCP)
             .pair(A, B)
             .close_listener()
-            .connect_to(C, Former, tcp([Seen::Done]).unix([Seen::Failed(NotFound)]))
+            .connect_to(C, Former, [Seen::Done])
             .edges(C, [edge(RWHE)])
             .connected(C, [Seen::Failed(Refused)])
             .write(A, 5)
             .drain(B, [all(WouldBlock)]),
+        scenario(
+            "refused at once where somebody listened once",
+            "unix(7); the listener's file goes with it",
+            UNIX,
+        )
+        .pair(A, B)
+        .close_listener()
+        .connect_to(C, Former, [Seen::Failed(NotFound)])
+        .write(A, 5)
+        .drain(B, [all(WouldBlock)]),
     ]
 }
 

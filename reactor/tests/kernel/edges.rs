@@ -208,7 +208,7 @@ fn levels() -> Vec<Scenario> {
         .finish(A)
         .edges(B, [edge(RWH)])
         .write(B, 5)
-        .edges(A, [edge(RW), edges([W, RW])])
+        .edges(A, [edges([W, RW])])
         .edges(B, [none()])
         .drain(A, [all(WouldBlock)])
         .try_write(A, 1, [nothing(Problem::BrokenPipe)]),

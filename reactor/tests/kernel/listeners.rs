@@ -134,7 +134,6 @@ fn full() -> Vec<Scenario> {
             .stands(A)
             .stands(C)
             .try_connect(E, tcp([Seen::Done]).unix(NOBODY))
-            .edges(E, [none()])
             .accept(B, ACCEPTED)
             .accept(D, ACCEPTED)
             .accept(F, NOBODY),

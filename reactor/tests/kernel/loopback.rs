@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use reactor::{Address, Bind, Driver, Listen, MioDriver, Target};
@@ -16,8 +16,14 @@ use crate::script::Place;
 /// Longer than any machine needs for what must come; a failing scenario waits for so long.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The same when something has failed already.
+const HURRY: Duration = Duration::from_secs(3);
+
 /// For what need not come. A longer one would find more, and nothing fails for its being short.
 const QUIET: Duration = Duration::from_millis(10);
+
+/// Whether something that must come did not: what is played has failed, and may as well hurry.
+static GAVE_UP: AtomicBool = AtomicBool::new(false);
 
 pub(crate) struct Loopback {
     driver: MioDriver,
@@ -73,9 +79,13 @@ impl Ground for Loopback {
 
     fn settle(&mut self, watcher: &mut dyn Watcher) {
         let began = Instant::now();
+        let patience = match GAVE_UP.load(Ordering::Relaxed) {
+            true => HURRY,
+            false => PATIENCE,
+        };
         loop {
             let timeout = match watcher.hope() {
-                Hope::Missing => PATIENCE.saturating_sub(began.elapsed()),
+                Hope::Missing => patience.saturating_sub(began.elapsed()),
                 Hope::Optional => QUIET,
                 Hope::Fulfilled => Duration::ZERO,
             };
@@ -85,7 +95,9 @@ impl Ground for Loopback {
                 watcher.event(token, readiness);
             };
             let woken = self.driver.wait(Some(timeout), on_event).unwrap();
-            if !came && (woken || watcher.hope() != Hope::Missing || began.elapsed() >= PATIENCE) {
+            let is_missing = watcher.hope() == Hope::Missing;
+            if !came && (woken || !is_missing || began.elapsed() >= patience) {
+                GAVE_UP.fetch_or(is_missing && !woken, Ordering::Relaxed);
                 return;
             }
         }

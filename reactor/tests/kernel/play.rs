@@ -24,7 +24,7 @@ const STILL: usize = 25;
 /// So often an answer is asked for.
 const ANSWERS: usize = 3000;
 
-/// Plays it once.
+/// Plays it once, as far as what is seen is allowed.
 pub(crate) fn play<G: Ground>(scenario: &Scenario, kind: Kind, ground: &mut G) -> Run {
     ground.set_rough(scenario.rough);
     let mut play = Play {
@@ -40,7 +40,16 @@ pub(crate) fn play<G: Ground>(scenario: &Scenario, kind: Kind, ground: &mut G) -
         wires: Wires::default(),
         answers: HashMap::new(),
     };
-    scenario.steps.iter().map(|step| play.step(&step.op, step.allowed.of(kind))).collect()
+    let mut run = vec![None; scenario.steps.len()];
+    for (step, seen) in scenario.steps.iter().zip(&mut run) {
+        let allowed = step.allowed.of(kind);
+        *seen = play.step(&step.op, allowed);
+        // What follows would be about another story.
+        if seen.as_ref().is_some_and(|seen| !allowed.contains(seen)) {
+            break;
+        }
+    }
+    run
 }
 
 struct Play<'a, G: Ground> {

@@ -51,7 +51,7 @@ fn unread() -> Vec<Scenario> {
             .edges(B, [edge(RW)])
             .take(B, 3)
             .close(A)
-            .edges(B, tcp([edge(RWHE)]).unix([edge(RWHE), edges([W, RWHE])]))
+            .edges(B, [edge(RWHE)])
             .drain(B, [all(Problem::Reset)])
             .drain(B, [END]),
         unread_at_a("a close with input of which a part is unread resets", UNREAD)
@@ -186,7 +186,7 @@ fn lingering() -> Vec<Scenario> {
         .edges(D, [none()])
         .drain(D, [all(WouldBlock)])
         .write(D, 5)
-        .edges(C, tcp([edge(RW)]).unix([edge(RW), edges([W, RW])]))
+        .edges(C, [edge(RW)])
         .drain(C, [all(WouldBlock)]),
     ]
 }
@@ -202,7 +202,7 @@ fn in_flight() -> Vec<Scenario> {
         .pair(A, B)
         .fill_up(A)
         .reset(A)
-        .edges(B, tcp([edge(RWHE), edges([RW, RWHE])]).unix([edge(RWH), edges([RW, RWH])]))
+        .edges(B, tcp([edges([RW, RWHE])]).unix([edges([RW, RWH])]))
         .drain(B, tcp([part(Problem::Reset)]).unix([Seen::All(Then::End)]))
         .drain(B, [END]),
         scenario("a close with unread input destroys what has not left", UNREAD, STREAMS)
@@ -212,7 +212,7 @@ fn in_flight() -> Vec<Scenario> {
             .write(B, 5)
             .edges(A, [edge(crate::language::R)])
             .close(A)
-            .edges(B, [edge(RWHE), edges([RW, RWHE])])
+            .edges(B, [edges([RW, RWHE])])
             .drain(B, tcp([part(Problem::Reset)]).unix([all(Problem::Reset)]))
             .drain(B, [END]),
         scenario(
