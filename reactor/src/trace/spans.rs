@@ -107,3 +107,98 @@ impl<'a> Nest<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{Arena, ConnId};
+    use crate::trace::event::Outcome;
+    use std::time::Instant;
+
+    /// Three turns, a nanosecond a record; what is done in the second panics, and it never ends.
+    fn story() -> Vec<Record> {
+        let connection = ConnId(Arena::new(0).insert(()).unwrap());
+        let (callback, about) = (Callback::Data, Source::Connection(connection));
+        let read = Event::Read { connection, outcome: Outcome::Done(1), took: 1 };
+        let turn = |turn, ends: bool| {
+            let ended = Event::CallbackEnded { callback, about, took: 2, panicked: !ends };
+            let mut events = vec![
+                Event::TurnBegan { turn },
+                Event::VerbBegan(Verb::Wait),
+                Event::VerbEnded(Verb::Wait),
+                Event::VerbBegan(Verb::Receive),
+                read.clone(),
+                Event::CallbackBegan { callback, about },
+                Event::Paused { connection },
+                ended,
+            ];
+            if ends {
+                events.push(Event::VerbEnded(Verb::Receive));
+                events.push(Event::TurnEnded { ready: 1, queued: 0 });
+            }
+            events
+        };
+        let events = [turn(1, true), turn(2, false), turn(3, true)].concat();
+        let record = |(at, event): (u64, Event)| Record { at: 2 * at, event };
+        (0..).zip(events).map(record).collect()
+    }
+
+    fn trace(records: &[Record], overwritten: usize) -> Trace {
+        Trace {
+            loop_number: 0,
+            origin: Instant::now(),
+            overwritten: overwritten as u64,
+            records: records.to_vec(),
+        }
+    }
+
+    /// Whether each lies in the last one before it that is less deep.
+    fn assert_nested(spans: &[Span<'_>]) {
+        let mut within: Vec<(Nanos, Nanos)> = Vec::new();
+        for span in spans {
+            let at = span.record.at;
+            let end = span.end.unwrap_or(at);
+            within.truncate(span.depth);
+            assert_eq!(within.len(), span.depth, "there is one at each depth");
+            let outer = within.last().copied().unwrap_or((0, Nanos::MAX));
+            assert!(outer.0 <= at && at <= end && end <= outer.1, "{:?}", span.record);
+            within.push((at, end));
+        }
+    }
+
+    #[test]
+    fn wherever_a_trace_begins_and_ends_it_nests_from_its_first_turn_on() {
+        let story = story();
+        for begin in 0..story.len() {
+            for end in begin..=story.len() {
+                let trace = trace(&story[begin..end], begin);
+                let spans = spans(&trace);
+                assert_nested(&spans);
+                let began = |record: &Record| matches!(record.event, Event::TurnBegan { .. });
+                if begin > 0 && trace.records.iter().any(began) {
+                    assert!(began(spans[0].record));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_span_lasts_to_its_end_and_one_without_to_the_next_turn_or_the_last_record() {
+        let mut story = story();
+        story.truncate(25);
+        let trace = trace(&story, 0);
+        let spans = spans(&trace);
+        let turns: Vec<_> = spans
+            .iter()
+            .filter(|span| matches!(span.record.event, Event::TurnBegan { .. }))
+            .map(|span| (span.record.at, span.end, span.depth, span.goes_on))
+            .collect();
+        assert_eq!(
+            turns,
+            [(0, Some(18), 0, false), (20, Some(36), 0, false), (36, Some(48), 0, true)]
+        );
+        let paused = &spans[6];
+        assert_eq!((paused.depth, paused.end), (3, None));
+        assert_eq!(spans[4].end, Some(9), "a call lasts as long as it took");
+    }
+}

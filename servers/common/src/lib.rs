@@ -63,6 +63,7 @@ mod request;
 mod serve;
 mod stderr;
 mod stdio;
+mod trace;
 mod unavailable;
 mod units;
 

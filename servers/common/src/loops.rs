@@ -9,6 +9,7 @@
 //! ```
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reactor::{
@@ -17,6 +18,7 @@ use reactor::{
 };
 
 use crate::failure::Failure;
+use crate::trace::{Occasion, TraceFile};
 
 /// The signals that a server hears.
 const SIGNALS: [Signal; 4] = [Signal::Interrupt, Signal::Terminate, Signal::HangUp, Signal::User1];
@@ -30,6 +32,8 @@ pub(crate) struct Loops {
     /// Hears signals after loop 0 has stopped, while others drain; `None` if there are no others.
     waiter: Option<Reactor>,
     grace: Duration,
+    /// What SIGUSR1 asks for.
+    pub(crate) trace: Option<Arc<TraceFile>>,
 }
 
 impl Loops {
@@ -57,7 +61,7 @@ impl Loops {
         });
         let rest = Config { loop_number: 1, ..config };
         let others = Pool::start(rest, setups.collect()).map_err(cannot_start)?;
-        Ok(Self { first, warden, others, waiter, grace })
+        Ok(Self { first, warden, others, waiter, grace, trace: None })
     }
 
     fn waiter(count: usize, roll: Inbox<()>) -> io::Result<Reactor> {
@@ -84,7 +88,7 @@ impl Loops {
             return Err(has_failed(error.unwrap_or_else(|| io::Error::other("it stopped"))));
         }
         if let Some(waiter) = &mut self.waiter {
-            await_others(waiter, &self.others).map_err(has_failed)?;
+            await_others(waiter, &self.others, self.trace.as_ref()).map_err(has_failed)?;
         }
         report.merge(&self.others.join().map_err(has_failed)?);
         Ok(report)
@@ -100,7 +104,7 @@ impl Loops {
             }
             self.shutdown(grace);
         }
-        tell(signal, grace);
+        tell(signal, grace, self.trace.as_ref());
     }
 
     fn shutdown(&mut self, grace: Duration) {
@@ -119,7 +123,11 @@ impl Loops {
 }
 
 /// Waits for the loops of the pool; a signal makes them stop at once.
-fn await_others(waiter: &mut Reactor, others: &Pool) -> io::Result<()> {
+fn await_others(
+    waiter: &mut Reactor,
+    others: &Pool,
+    trace: Option<&Arc<TraceFile>>,
+) -> io::Result<()> {
     loop {
         match waiter.turn(None)? {
             Turn::Ran => {}
@@ -127,7 +135,7 @@ fn await_others(waiter: &mut Reactor, others: &Pool) -> io::Result<()> {
                 if asks_for_the_end(signal) {
                     others.shutdown(Duration::ZERO);
                 }
-                tell(signal, Duration::ZERO);
+                tell(signal, Duration::ZERO, trace);
             }
             Turn::Stopped(_) => return Ok(()),
         }
@@ -138,9 +146,12 @@ fn asks_for_the_end(signal: Signal) -> bool {
     matches!(signal, Signal::Interrupt | Signal::Terminate)
 }
 
-/// The same words for a signal, whichever loop has heard it.
-fn tell(signal: Signal, grace: Duration) {
-    log::info!("{}", consequence(signal, grace));
+/// The same words for a signal, whichever loop has heard it. A trace is told of when it is written.
+fn tell(signal: Signal, grace: Duration, trace: Option<&Arc<TraceFile>>) {
+    match (signal, trace) {
+        (Signal::User1, Some(trace)) => trace.request(Occasion::Signal),
+        _ => log::info!("{}", consequence(signal, grace)),
+    }
 }
 
 /// What follows from a signal. No grace is that of a second one.

@@ -64,7 +64,7 @@ fn gauges(sum: &Statistics, loops: usize) -> [Row; 3] {
 }
 
 #[rustfmt::skip] // a table
-fn counters(sum: &Statistics) -> [Row; 15] {
+fn counters(sum: &Statistics) -> [Row; 16] {
     [
         ("reactor_connections_accepted", "Connections that the loops accepted and served, this page's own included", sum.accepted),
         ("reactor_connections_refused", "Connections closed at once because of a limit on their address", sum.refused),
@@ -81,6 +81,7 @@ fn counters(sum: &Statistics) -> [Row; 15] {
         ("reactor_events", "Readiness events that the system gave", sum.events),
         ("reactor_callbacks", "Callbacks of handlers", sum.callbacks),
         ("reactor_panics", "Callbacks that panicked", sum.panics),
+        ("reactor_stalls", "Turns that took longer than --stall allows", sum.stalls),
     ]
 }
 

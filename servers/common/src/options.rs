@@ -1,5 +1,7 @@
 //! The options that all servers have.
 
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -9,6 +11,7 @@ use reactor::{Config, Target};
 use crate::address::{ListenAddress, parse_peer};
 use crate::failure::Failure;
 use crate::logging::LogOptions;
+use crate::trace::{RECORDS, TraceFile};
 use crate::unavailable::ServerUnavailable;
 use crate::units::{parse_duration, parse_size};
 
@@ -60,6 +63,14 @@ pub struct ServerOptions {
     /// Serve a Prometheus page at http://ADDR/metrics
     #[arg(long, value_name = "ADDR", value_parser = parse_metrics)]
     pub metrics: Option<Target>,
+    /// Write what each turn of the loops did, at the end and on SIGUSR1: .json (opens in Perfetto), .jsonl
+    /// or .txt
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+    /// Log turns that take longer, with the callback to blame, and write the trace; 0: none
+    #[arg(long, value_name = "DURATION", default_value = "0", value_parser = parse_duration,
+          allow_hyphen_values = true)]
+    pub stall: Duration,
     /// How long connections may drain when the server stops; 0: as long as they take
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration,
           allow_hyphen_values = true)]
@@ -81,8 +92,11 @@ impl ServerOptions {
     }
 
     /// How each loop is made.
-    pub(crate) fn config(&self) -> Config {
+    pub(crate) fn config(&self, trace: Option<&Arc<TraceFile>>) -> Config {
         Config {
+            trace_records: if trace.is_some() { RECORDS } else { 0 },
+            stall: self.stall,
+            on_stall: trace.map(TraceFile::hook),
             spin: self.spin,
             grace: if self.grace.is_zero() { Duration::MAX } else { self.grace },
             time_handlers: self.metrics.is_some(),
@@ -167,8 +181,6 @@ pub(crate) mod tests {
             &["--key", "k.pem"],
             &["--tls-dir", "d"],
             &["--client-ca", "ca.pem"],
-            &["--trace", "t.json"],
-            &["--stall", "100ms"],
         ] {
             let failure = parse(arguments).unwrap().check().unwrap_err();
             let text = format!("error: {} is not available in this version", arguments[0]);
@@ -179,9 +191,12 @@ pub(crate) mod tests {
 
     #[test]
     fn handlers_are_timed_only_for_those_who_look_at_the_metrics() {
-        assert!(!parse(&[]).unwrap().config().time_handlers);
+        let config = parse(&[]).unwrap().config(None);
+        assert!(!config.time_handlers && config.trace_records == 0 && config.stall.is_zero());
         let options = parse(&["--metrics", "127.0.0.1:0", "--spin", "50us"]).unwrap();
-        assert!(options.config().time_handlers);
-        assert_eq!(options.config().spin, Duration::from_micros(50));
+        assert!(options.config(None).time_handlers);
+        assert_eq!(options.config(None).spin, Duration::from_micros(50));
+        let options = parse(&["--stall", "100ms"]).unwrap();
+        assert_eq!(options.config(None).stall, Duration::from_millis(100));
     }
 }

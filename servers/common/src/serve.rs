@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reactor::{
-    Admission, Counters, Handler, Limits, Reactor, ServiceConfig, Setup, ShutdownReport, describe,
+    Admission, Counters, Handler, Limits, Reactor, Recorder, ServiceConfig, Setup, ShutdownReport,
+    describe,
 };
 
 use crate::failure::Failure;
@@ -15,6 +16,7 @@ use crate::options::ServerOptions;
 use crate::page::MetricsPage;
 use crate::stderr::print_error_line;
 use crate::stdio::print_line;
+use crate::trace::TraceFile;
 
 /// What is served, beside its handlers.
 #[derive(Clone, Debug)]
@@ -48,6 +50,7 @@ where
 {
     options.check()?;
     options.check_descriptors()?;
+    let trace = options.trace.as_deref().map(TraceFile::open).transpose()?;
     options.log.start();
     let mut listeners = Listeners::open(options, program.datagrams)?;
     let metrics = match &options.metrics {
@@ -60,7 +63,7 @@ where
         let crew = Arc::clone(&crew);
         Box::new(move |reactor| crew.join(reactor, number, share))
     });
-    let mut loops = Loops::start(options.config(), setups.collect())?;
+    let mut loops = Loops::start(options.config(trace.as_ref()), setups.collect())?;
     let own = listeners.shares.pop().unwrap_or_default();
     crew.join(&mut loops.first, 0, own).map_err(|error| Failure::run(describe(&error)))?;
     for listen in metrics.into_iter().flatten() {
@@ -69,10 +72,16 @@ where
         listeners.ready_lines.push(ready_line("http", listen.address()));
         loops.first.listen(&page, listen)?;
     }
+    if let Some(trace) = &trace {
+        trace.attach(all_recorders(&loops));
+        loops.trace = Some(Arc::clone(trace));
+    }
     announce(&program, options, &listeners.ready_lines);
-    let report = loops.run()?;
-    tell_end(&report, options.log.quiet);
-    Ok(())
+    let outcome = loops.run();
+    // Also if a loop has failed: then most of all.
+    let written = trace.map_or(Ok(()), |trace| trace.finish());
+    tell_end(&outcome?, options.log.quiet);
+    written
 }
 
 /// What all loops have in common.
@@ -99,6 +108,10 @@ impl<F> Crew<F> {
 
 fn all_counters(loops: &Loops) -> Vec<Counters> {
     std::iter::once(loops.first.counters()).chain(loops.others.counters().cloned()).collect()
+}
+
+fn all_recorders(loops: &Loops) -> Vec<Recorder> {
+    std::iter::once(loops.first.recorder()).chain(loops.others.recorders().cloned()).collect()
 }
 
 /// The log first: a script that has read the ready lines may stop the server at once.

@@ -25,12 +25,6 @@ pub(crate) struct ServerUnavailable {
     /// Require of clients a certificate signed by this one
     #[arg(long, value_name = "FILE")]
     client_ca: Option<String>,
-    /// Write what each turn of the loop did
-    #[arg(long, value_name = "FILE")]
-    trace: Option<String>,
-    /// Tell of turns that take longer
-    #[arg(long, value_name = "DURATION")]
-    stall: Option<String>,
 }
 
 /// What clients will have.
@@ -65,8 +59,6 @@ impl ServerUnavailable {
             ("--key", self.key.is_some()),
             ("--tls-dir", self.tls_dir.is_some()),
             ("--client-ca", self.client_ca.is_some()),
-            ("--trace", self.trace.is_some()),
-            ("--stall", self.stall.is_some()),
         ])
     }
 }
