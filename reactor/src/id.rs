@@ -456,7 +456,7 @@ mod tests {
             begin in prop_oneof![Just(1), GENERATION_MAX - 8..GENERATION_MAX], steps in steps()
         ) {
             let (mut arena, mut model, mut names) = (Arena::new(5), BTreeMap::new(), Vec::new());
-            (0..3).for_each(|_| drop(arena.insert(0)));
+            (0..3).for_each(|_| assert!(arena.insert(0).is_some()));
             for slot in 0..3 {
                 let id = Id::new(slot, begin, 5);
                 arena.slots[slot].id = id;
