@@ -94,7 +94,7 @@ impl LineFraming {
     /// What is left when the stream has ended: a last line without an ending, or nothing.
     ///
     /// # Errors
-    /// [`TooLong`], as for the others.
+    /// [`TooLong`], as for the others, but what is left is consumed.
     pub fn last<'a>(&mut self, input: &'a mut ReadBuffer) -> Result<Option<Line<'a>>, TooLong> {
         self.searched = 0;
         match input.take() {
