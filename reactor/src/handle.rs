@@ -368,7 +368,8 @@ impl<M> fmt::Debug for Inbox<M> {
     }
 }
 
-#[cfg(all(loom, test))]
+#[cfg(test)]
+#[cfg(loom)]
 mod interleavings;
 
 #[cfg(test)]

@@ -4,8 +4,8 @@
 //! of its own, and beside them `armed`: when its entry in the heap is due. Moving a deadline *later*,
 //! which is what every byte does to an idle timeout, writes a field and leaves the heap alone; the entry
 //! then comes up early, is looked at, and is armed anew. Only moving a deadline *earlier* pushes. The
-//! entry left behind is stale: it no longer agrees with `armed`, and is dropped when it comes up, or
-//! when the stale outnumber the live.
+//! entry left behind is stale: it no longer agrees with `armed`, unless its owner comes back to that very
+//! time and has two there. It is dropped when it comes up, or when the stale outnumber the live.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
