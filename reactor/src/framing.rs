@@ -94,7 +94,7 @@ impl LineFraming {
     /// What is left when the stream has ended: a last line without an ending, or nothing.
     ///
     /// # Errors
-    /// [`TooLong`], as for the others.
+    /// [`TooLong`], as for the others, but what is left is consumed.
     pub fn last<'a>(&mut self, input: &'a mut ReadBuffer) -> Result<Option<Line<'a>>, TooLong> {
         self.searched = 0;
         match input.take() {
@@ -295,6 +295,48 @@ mod tests {
             }
             prop_assert_eq!(found, payloads);
             prop_assert_eq!(input.as_slice(), &trailing[..]);
+        }
+
+        #[test]
+        fn the_bound_on_frames_does_not_depend_on_how_the_stream_is_cut(
+            lengths in prop::collection::vec(0usize..12, 1..8), max in 0usize..12,
+            missing in 0usize..12, cuts in prop::collection::vec(1usize..9, 160)
+        ) {
+            let frames = LengthFraming::new(max);
+            let mut stream = Vec::new();
+            for &len in &lengths {
+                stream.extend(LengthFraming::new(12).header(len).unwrap());
+                stream.resize(stream.len() + len, 7);
+            }
+            stream.truncate(stream.len().saturating_sub(missing));
+            let fed = |piece: &dyn Fn(usize) -> usize| {
+                let (mut input, mut found, mut at) = (ReadBuffer::default(), Vec::new(), 0);
+                while at < stream.len() {
+                    let until = stream.len().min(at + piece(at));
+                    input.append(&stream[at..until]);
+                    at = until;
+                    loop {
+                        let waiting = input.len();
+                        match frames.next(&mut input).map(|payload| payload.map(<[u8]>::len)) {
+                            Ok(Some(len)) => found.push(len),
+                            end => {
+                                assert_eq!(input.len(), waiting, "nothing is consumed");
+                                if end.is_err() {
+                                    return (found, None);
+                                }
+                                break;
+                            }
+                        }
+                    }
+                }
+                (found, Some(input.len()))
+            };
+            let whole = fed(&|_| stream.len());
+            prop_assert_eq!(&fed(&|_| 1), &whole);
+            prop_assert_eq!(&fed(&|at| cuts[at]), &whole);
+            let fitting = lengths.iter().copied().take_while(|&len| len <= max);
+            prop_assert!(whole.0.iter().copied().eq(fitting.take(whole.0.len())));
+            prop_assert!(whole.1.is_some() || lengths.iter().any(|&len| len > max));
         }
     }
 }

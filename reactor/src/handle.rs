@@ -9,9 +9,20 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, PoisonError};
+#[cfg(not(all(loom, test)))]
+use std::sync::{
+    Condvar, Mutex, MutexGuard, OnceLock,
+    atomic::{AtomicBool, Ordering},
+};
 use std::task::Waker;
+
+// Loom runs this file through the interleavings of its threads: docs/TESTING.md.
+#[cfg(all(loom, test))]
+use {
+    self::interleavings::{AtomicBool, OnceLock},
+    loom::sync::{Condvar, Mutex, MutexGuard, atomic::Ordering},
+};
 
 /// Wakes one loop, once for as many as ring before it answers.
 #[derive(Debug)]
@@ -366,6 +377,10 @@ impl<M> fmt::Debug for Inbox<M> {
         write!(f, "Inbox({} of {} messages)", self.0.lock().queue.len(), self.0.capacity)
     }
 }
+
+#[cfg(test)]
+#[cfg(loom)]
+mod interleavings;
 
 #[cfg(test)]
 mod tests {

@@ -381,7 +381,7 @@ impl<T: fmt::Debug> fmt::Debug for ConnMap<T> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::collections::HashMap;
+    use std::collections::BTreeMap;
 
     #[test]
     fn a_token_remembers_kind_and_name() {
@@ -419,28 +419,137 @@ mod tests {
         assert!(map.is_empty());
     }
 
+    impl<T> Arena<T> {
+        fn check(&self) {
+            let vacant = |index: &usize| {
+                let slot = &self.slots[*index];
+                slot.value.is_none() && slot.id.generation() + 1 < GENERATION_MAX
+            };
+            let mut free = self.free.clone();
+            free.sort_unstable();
+            assert!(free.into_iter().eq((0..self.slots.len()).filter(vacant)));
+            assert_eq!(self.len, self.slots.iter().flat_map(|slot| &slot.value).count());
+            assert!(self.slots.iter().enumerate().all(|(index, slot)| slot.id.slot() == index));
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Insert,
+        Remove(prop::sample::Index),
+        Change(prop::sample::Index),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            3 => Just(Step::Insert),
+            3 => any::<prop::sample::Index>().prop_map(Step::Remove),
+            1 => any::<prop::sample::Index>().prop_map(Step::Change),
+        ];
+        prop::collection::vec(step, 1..200)
+    }
+
     proptest! {
-        /// Against a map whose keys are never reused.
+        /// Against a map whose keys are never reused; also where slots run out of generations.
         #[test]
         fn an_arena_is_a_map_by_names_that_do_not_come_back(
-            steps in prop::collection::vec((any::<bool>(), any::<prop::sample::Index>()), 1..200)
+            begin in prop_oneof![Just(1), GENERATION_MAX - 8..GENERATION_MAX], steps in steps()
         ) {
-            let (mut arena, mut model, mut names) = (Arena::new(5), HashMap::new(), Vec::new());
-            for (step, (insert, which)) in steps.into_iter().enumerate() {
-                if insert || names.is_empty() {
-                    let id = arena.insert(step).unwrap();
-                    prop_assert!(model.insert(id, step).is_none(), "a name came back");
-                    names.push(id);
-                } else {
-                    let id = names[which.index(names.len())];
-                    prop_assert_eq!(arena.remove(id), model.remove(&id));
+            let (mut arena, mut model, mut names) = (Arena::new(5), BTreeMap::new(), Vec::new());
+            (0..3).for_each(|_| assert!(arena.insert(0).is_some()));
+            for slot in 0..3 {
+                let id = Id::new(slot, begin, 5);
+                arena.slots[slot].id = id;
+                arena.remove(id).unwrap();
+                names.push(id);
+            }
+            for (value, step) in steps.into_iter().enumerate() {
+                match step {
+                    Step::Insert => {
+                        let id = arena.insert(value).unwrap();
+                        prop_assert!(!names.contains(&id), "a name came back");
+                        prop_assert!(id.generation() < GENERATION_MAX && id.loop_number() == 5);
+                        model.insert(id, value);
+                        names.push(id);
+                    }
+                    Step::Remove(which) => {
+                        let id = *which.get(&names);
+                        prop_assert_eq!(arena.remove(id), model.remove(&id));
+                    }
+                    Step::Change(which) => {
+                        let id = *which.get(&names);
+                        let changed = arena.get_mut(id).map(|old| std::mem::replace(old, value));
+                        prop_assert_eq!(changed, model.get_mut(&id).map(|old| std::mem::replace(old, value)));
+                    }
                 }
+                arena.check();
                 prop_assert_eq!(arena.len(), model.len());
                 for id in &names {
                     prop_assert_eq!(arena.get(*id), model.get(id));
+                    prop_assert_eq!(arena.get(Id::new(id.slot(), id.generation(), 6)), None);
                 }
-                prop_assert_eq!(arena.iter().count(), model.len());
+                let found: BTreeMap<_, _> = arena.iter().map(|(id, value)| (id, *value)).collect();
+                prop_assert_eq!(&found, &model);
+                prop_assert!(arena.iter_mut().map(|(id, value)| (id, *value)).eq(arena_order(&model)));
+            }
+            prop_assert_eq!(arena.get(Id::nobody()), None);
+            prop_assert_eq!(arena.remove(Id::nobody()), None);
+        }
+
+        /// Against a map in which each slot belongs to the newest name that was ever put there since it
+        /// was empty.
+        #[test]
+        fn a_conn_map_is_a_map_in_which_the_newest_of_a_slot_stays(
+            steps in prop::collection::vec((0u8..4, 0usize..6, 1u64..5), 1..200)
+        ) {
+            let (mut map, mut model) = (ConnMap::new(), BTreeMap::<usize, (ConnId, usize)>::new());
+            for (value, (action, slot, generation)) in steps.into_iter().enumerate() {
+                let id = ConnId(Id::new(slot, generation, 0));
+                let owner = model.get(&slot).copied();
+                match action {
+                    0 | 1 => {
+                        let expected = match owner {
+                            Some((other, _)) if other > id => Some(value),
+                            Some((other, old)) if other == id => Some(old),
+                            _ => None,
+                        };
+                        prop_assert_eq!(map.insert(id, value), expected);
+                        if owner.is_none_or(|(other, _)| other <= id) {
+                            model.insert(slot, (id, value));
+                        }
+                    }
+                    2 => {
+                        let owned = owner.filter(|(other, _)| *other == id);
+                        prop_assert_eq!(map.remove(id), owned.map(|(_, old)| old));
+                        if owned.is_some() {
+                            model.remove(&slot);
+                        }
+                    }
+                    _ => if let Some(old) = map.get_mut(id) {
+                        *old = value;
+                        prop_assert_eq!(owner.map(|(other, _)| other), Some(id));
+                        model.insert(slot, (id, value));
+                    }
+                }
+                prop_assert_eq!((map.len(), map.is_empty()), (model.len(), model.is_empty()));
+                for slot in 0..6 {
+                    for generation in 1..5 {
+                        let id = ConnId(Id::new(slot, generation, 0));
+                        let owned = model.get(&slot).filter(|(other, _)| *other == id);
+                        prop_assert_eq!(map.get(id), owned.map(|(_, value)| value));
+                        prop_assert_eq!(map.contains(id), owned.is_some());
+                    }
+                }
+                prop_assert!(map.iter().map(|(id, value)| (id, *value)).eq(model.values().copied()));
+                prop_assert!(map.iter_mut().map(|(id, value)| (id, *value)).eq(model.values().copied()));
             }
         }
+    }
+
+    /// What a table goes through slot by slot.
+    fn arena_order(model: &BTreeMap<Id, usize>) -> impl Iterator<Item = (Id, usize)> {
+        let by_slot: BTreeMap<_, _> =
+            model.iter().map(|(id, value)| (id.slot(), (*id, *value))).collect();
+        by_slot.into_values()
     }
 }

@@ -261,16 +261,20 @@ mod tests {
 
     #[test]
     fn a_queue_that_never_quite_drains_does_not_grow() {
-        let mut queue = WriteQueue::new();
-        queue.push(&[1; 10_000]);
-        for _ in 0..10_000 {
-            queue.push(&[1; 1000]);
-            queue.push_block(vec![2; 1000].into());
-            while queue.len() > 10_000 {
-                queue.write(|slices| Ok(slices[0].len().min(777))).unwrap();
+        for blocks_too in [true, false] {
+            let mut queue = WriteQueue::new();
+            queue.push(&[1; 10_000]);
+            for _ in 0..10_000 {
+                queue.push(&[1; 1000]);
+                if blocks_too {
+                    queue.push_block(vec![2; 1000].into());
+                }
+                while queue.len() > 10_000 {
+                    queue.write(|slices| Ok(slices[0].len().min(777))).unwrap();
+                }
             }
+            assert!(queue.memory() < 8 * CHUNK_MAX, "{} bytes", queue.memory());
         }
-        assert!(queue.memory() < 8 * CHUNK_MAX, "{} bytes", queue.memory());
     }
 
     #[test]
@@ -299,39 +303,79 @@ mod tests {
         assert_eq!(queue.len(), 1);
     }
 
+    impl WriteQueue {
+        fn check(&self) {
+            assert!(self.chunks.iter().all(|chunk| !chunk.as_slice().is_empty()));
+            assert_eq!(
+                self.chunks.iter().map(|chunk| chunk.as_slice().len()).sum::<usize>(),
+                self.len
+            );
+            assert!(self.kept.is_empty() && self.kept.capacity() <= KEPT_MAX);
+            assert!(self.blocks.len() <= SPENT_MAX);
+        }
+    }
+
+    /// A block as the loop makes them: cut out of a larger one, and partly consumed.
+    fn cut_out(bytes: &[u8], before: usize) -> Block {
+        let mut input = ReadBuffer::with_capacity(before + 2 * bytes.len());
+        input.append(&vec![0; before]);
+        input.append(bytes);
+        input.consume(before);
+        input.detach().unwrap_or_else(|| bytes.to_vec().into())
+    }
+
     proptest! {
+        /// Against all that was ever pushed, and how much of it has left.
         #[test]
         fn a_write_queue_is_a_queue_of_bytes(
-            steps in prop::collection::vec((0u8..5, 0usize..700, any::<u8>()), 0..200)
+            steps in prop::collection::vec((0u8..10, prop_oneof![
+                8 => 0usize..700,
+                1 => 0usize..40_000,
+            ]), 0..200)
         ) {
-            let (mut queue, mut model, mut sent) = (WriteQueue::new(), Vec::new(), Vec::new());
-            for (action, size, byte) in steps {
-                let bytes = vec![byte; size];
-                if action < 3 {
-                    model.extend_from_slice(&bytes);
-                }
+            let pattern: Vec<u8> = (0..=250).cycle().take(50_000).collect();
+            let (mut queue, mut model, mut out) = (WriteQueue::new(), Vec::new(), 0);
+            for (action, size) in steps {
+                let bytes = &pattern[model.len() % 251..][..size];
                 match action {
-                    0 => queue.push(&bytes),
-                    1 => queue.push_block(bytes.into()),
-                    2 => queue.push_shared(bytes.into()),
-                    _ if queue.is_empty() => {}
+                    0 | 1 => queue.push(bytes),
+                    2 => queue.push_block(bytes.to_vec().into()),
+                    3 => queue.push_block(cut_out(bytes, size / 3)),
+                    4 => queue.push_shared(Bytes::copy_from_slice(bytes)),
+                    5 => {
+                        queue.compact();
+                        let pinned = |chunk: &Chunk| match chunk {
+                            Chunk::Owned(block) => block.capacity() > KEPT_MAX.max(2 * block.len()),
+                            Chunk::Shared(_) => false,
+                        };
+                        prop_assert!(!queue.chunks.iter().any(pinned));
+                    }
+                    6 => {
+                        let spent: Vec<_> = queue.spent_blocks().collect();
+                        prop_assert!(spent.iter().all(|block| block.capacity() > KEPT_MAX));
+                    }
+                    7 if size % 16 == 0 => {
+                        queue.clear();
+                        out = model.len();
+                    }
+                    8 => {
+                        let refused = queue.write(|_| Err(io::ErrorKind::WouldBlock.into()));
+                        prop_assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::WouldBlock);
+                    }
                     _ => {
-                        let written = queue.write(|slices| {
-                            let offered: Vec<u8> = slices.iter().flat_map(|slice| slice.iter()).copied().collect();
-                            let count = (size + 1).min(offered.len());
-                            sent.extend_from_slice(&offered[..count]);
-                            Ok(count)
+                        let waiting = &model[out..];
+                        out += queue.write(|slices| {
+                            let offered = slices.iter().map(|slice| &**slice).collect::<Vec<_>>().concat();
+                            assert!(waiting.starts_with(&offered) && slices.len() <= SLICES_MAX);
+                            Ok((size + 1).min(offered.len()))
                         }).unwrap();
-                        prop_assert!(written > 0);
                     }
                 }
-                prop_assert!(queue.chunks.iter().all(|chunk| !chunk.as_slice().is_empty()));
-                prop_assert_eq!(
-                    queue.chunks.iter().map(|chunk| chunk.as_slice().len()).sum::<usize>(),
-                    queue.len()
-                );
-                prop_assert_eq!(&sent[..], &model[..sent.len()]);
-                prop_assert_eq!(sent.len() + queue.len(), model.len());
+                if action < 5 {
+                    model.extend_from_slice(bytes);
+                }
+                queue.check();
+                prop_assert_eq!((queue.len(), queue.is_empty()), (model.len() - out, model.len() == out));
             }
         }
     }

@@ -288,3 +288,29 @@ fn a_reader_that_is_slow_gets_all_of_it_in_order() {
     back.extend(stage.sent(id));
     assert!(back == pattern(100_000));
 }
+
+/// What a timer leaves behind at a time to which it comes back agrees with it, as its live entry does.
+#[test]
+fn entries_that_a_timer_had_left_were_taken_for_live_ones_when_it_came_back() {
+    let mut stage = Stage::new(Probe::default());
+    let far = Duration::from_secs(3600);
+    let timer = stage.with(|_, cx| cx.set_timer(far));
+    for millis in 0..4000 {
+        stage.with(|_, cx| {
+            cx.rearm_timer(timer, Duration::from_millis(1));
+            cx.rearm_timer(timer, far - Duration::from_millis(millis));
+        });
+        stage.pass(Duration::from_millis(1));
+        if millis % 40 == 0 {
+            // While it waits for that time, stale entries of others are thrown away.
+            stage.with(|_, cx| {
+                for _ in 0..5000 {
+                    let other = cx.set_timer(2 * far);
+                    cx.cancel_timer(other);
+                }
+            });
+        }
+    }
+    assert!(stage.handler().heard.is_empty());
+    assert!(stage.reactor().memory().tables < 1 << 15, "{:?}", stage.reactor().memory());
+}
