@@ -399,15 +399,21 @@ impl Table {
             Life::Open => {
                 connection.life = Life::Closing;
                 connection.reason = reason;
-                connection.rest = None;
+                let rest = connection.rest.take();
                 let reason = &connection.reason;
                 self.tap.note(|| Event::Closing { connection: id, reason: reason.clone() });
+                self.discard(rest.map_or(0, |rest| rest.len()));
                 self.await_drain(id);
                 self.mark_dirty(id);
                 self.mark_ready(id); // what is unread must not turn the close into a reset
             }
             Life::Closing | Life::Lingering | Life::Gone => {}
         }
+    }
+
+    /// Bytes were read that no handler has consumed, and none will.
+    pub(crate) fn discard(&mut self, count: usize) {
+        self.counters.bytes_discarded().add(count as u64);
     }
 
     /// A closing connection has made progress, or has begun to close: its time runs anew.
@@ -454,7 +460,8 @@ impl Table {
         );
         connection.reason = reason;
         connection.life = Life::Gone;
-        connection.rest = None;
+        let rest = connection.rest.take();
+        self.counters.bytes_discarded().add(rest.map_or(0, |rest| rest.len()) as u64);
         let reason = &connection.reason;
         self.tap.note(|| Event::Ended { connection: id, reason: reason.clone() });
         if let Some(mut queue) = connection.queue.take() {

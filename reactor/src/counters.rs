@@ -51,6 +51,9 @@ counters! {
     bytes_in,
     /// Bytes written to them.
     bytes_out,
+    /// Bytes read from streams, of `bytes_in`, that no handler consumed: what came after a close, and what
+    /// was left unconsumed at the end.
+    bytes_discarded,
     /// Bytes that wait in the queues of connections.
     queued_bytes,
     /// Datagrams received.

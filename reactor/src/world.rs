@@ -81,7 +81,8 @@ pub struct World {
     network: Shared,
     loops: Vec<Member>,
     peers: Arena<Player>,
-    audits: Vec<Rc<RefCell<Audit>>>,
+    /// The audits of all services, and whose loop each is on.
+    audits: Vec<(LoopNumber, Rc<RefCell<Audit>>)>,
     complaints: Complaints,
     calm: bool,
 }
@@ -268,7 +269,7 @@ impl World {
         config: ServiceConfig<H::Message>,
     ) -> Service<Audited<H>> {
         let audit = Rc::new(RefCell::new(Audit::default()));
-        self.audits.push(Rc::clone(&audit));
+        self.audits.push((number, Rc::clone(&audit)));
         let audited = Audited::new(handler, audit, self.complaints(), &self.network);
         self.reactor(number).add_with(audited, config)
     }
@@ -511,6 +512,23 @@ impl World {
         member.reactor.check().map_err(|text| self.violation(Promise::Invariants, text))
     }
 
+    fn check_audits(&self, number: LoopNumber, member: &Member) -> Result<(), Violation> {
+        let mut sum = Audit::default();
+        let mut services = 0;
+        for (_, audit) in self.audits.iter().filter(|(of, _)| *of == number) {
+            let audit = audit.borrow();
+            audit.check_calls().map_err(|text| self.violation(Promise::Callbacks, text))?;
+            sum.add(&audit);
+            services += 1;
+        }
+        // Of services that are not audited nobody knows what they consumed.
+        if services < member.reactor.services() {
+            return Ok(());
+        }
+        let sums = sum.check_sums(&member.reactor.counters().read());
+        sums.map_err(|text| self.violation(Promise::Bytes, text))
+    }
+
     fn peers_are_done(&self) -> bool {
         self.peers.iter().all(|(_, player)| player.peer.is_done())
     }
@@ -531,13 +549,10 @@ impl World {
     }
 
     fn check_end(&self) -> Result<(), Violation> {
-        for member in &self.loops {
+        for (number, member) in self.loops.iter().enumerate() {
             let released = member.reactor.check_released();
             released.map_err(|text| self.violation(Promise::Release, text))?;
-        }
-        for audit in &self.audits {
-            let balanced = audit.borrow().check_end();
-            balanced.map_err(|text| self.violation(Promise::Callbacks, text))?;
+            self.check_audits(LoopNumber(number), member)?;
         }
         match self.network.borrow().leftovers() {
             Some(text) => Err(self.violation(Promise::Release, format!("left behind: {text}"))),

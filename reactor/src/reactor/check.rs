@@ -97,6 +97,11 @@ impl<D: Driver> Reactor<D> {
         self.core.origin
     }
 
+    /// How many services there are.
+    pub(crate) fn services(&self) -> usize {
+        self.core.ports.len()
+    }
+
     /// What is still held after a loop has stopped: nothing may be.
     ///
     /// # Errors

@@ -119,8 +119,9 @@ impl<D: Driver> Reactor<D> {
         if let Some(connection) = self.core.table.get_mut(id) {
             connection.last_activity = now;
         }
-        if hears {
-            self.offer(id);
+        match hears {
+            true => self.offer(id),
+            false => self.core.table.discard(count),
         }
     }
 
@@ -156,6 +157,7 @@ impl<D: Driver> Reactor<D> {
                 block.clear();
                 let input = rest.as_deref_mut().unwrap_or(block);
                 hosts.call(core, service, Call::Eof(id, input));
+                core.table.discard(input.len());
                 // If our FIN has gone before, nothing is left to be done: `flush` sees to it.
                 core.table.mark_dirty(id);
             }
@@ -209,8 +211,11 @@ fn clear_block(block: &mut ReadBuffer, table: &mut Table) {
 /// What the handler has left stays with the connection, within its limit.
 fn keep(core: &mut Core, id: ConnId, mut rest: Box<ReadBuffer>) {
     let Some(connection) = core.table.get_mut(id) else { return };
-    if rest.is_empty() || connection.life != Life::Open {
+    if rest.is_empty() {
         return;
+    }
+    if connection.life != Life::Open {
+        return core.table.discard(rest.len());
     }
     if rest.capacity() / REST_SPARSE > rest.len() {
         *rest = ReadBuffer::from(rest.as_slice());

@@ -5,6 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
 use crate::context::{ConnContext, Context};
+use crate::counters::Statistics;
 use crate::driver::sim::network::Shared;
 use crate::handler::Handler;
 use crate::id::{ConnId, SocketId, TimerId};
@@ -35,14 +36,45 @@ impl Complaints {
 pub(super) struct Audit {
     opened: u64,
     closed: u64,
+    /// Bytes of streams that the handler consumed, and of datagrams that it was lent.
+    consumed: u64,
+    /// Panics that are faults of the world's.
+    panics: u64,
 }
 
 impl Audit {
     /// Each `on_open` that returned has had its `on_close`.
-    pub(super) fn check_end(&self) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// How often each was called.
+    pub(super) fn check_calls(&self) -> Result<(), String> {
         match (self.opened, self.closed) {
             (opened, closed) if opened == closed => Ok(()),
             (opened, closed) => Err(format!("on_open was called {opened} times, on_close {closed}")),
+        }
+    }
+
+    /// Adds another service's.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.consumed += other.consumed;
+        self.panics += other.panics;
+    }
+
+    /// What all audits of a loop say together, held against its own counters.
+    ///
+    /// # Errors
+    /// What does not add up.
+    pub(super) fn check_sums(&self, counted: &Statistics) -> Result<(), String> {
+        let Statistics { bytes_in, bytes_discarded, panics, .. } = counted;
+        if *bytes_in != self.consumed + bytes_discarded {
+            let consumed = self.consumed;
+            return Err(format!(
+                "{bytes_in} bytes were read, {consumed} consumed and {bytes_discarded} discarded"
+            ));
+        }
+        match *panics == self.panics {
+            true => Ok(()),
+            false => Err(format!("{panics} callbacks panicked, of which {} had to", self.panics)),
         }
     }
 }
@@ -79,7 +111,7 @@ impl<H> Audited<H> {
         let panics = network.faults.panic;
         if network.random.chance(panics) {
             drop(network);
-            panic();
+            self.panic();
         }
     }
 
@@ -90,18 +122,19 @@ impl<H> Audited<H> {
         if network.random.chance(panics) {
             network.harm_whose(&cx.peer());
             drop(network);
-            panic();
+            self.panic();
         }
+    }
+
+    /// Not `panic!`, which would print: thousands of worlds have nothing to say on stderr.
+    fn panic(&self) -> ! {
+        self.audit.borrow_mut().panics += 1;
+        std::panic::resume_unwind(Box::new("a fault of the simulated world"))
     }
 
     fn expect(&self, holds: bool, otherwise: impl FnOnce() -> String) {
         self.complaints.expect(holds, otherwise);
     }
-}
-
-/// Not `panic!`, which would print: thousands of worlds have nothing to say on stderr.
-fn panic() -> ! {
-    std::panic::resume_unwind(Box::new("a fault of the simulated world"))
 }
 
 impl<H> Deref for Audited<H> {
@@ -142,7 +175,9 @@ impl<H: Handler> Handler for Audited<H> {
             format!("on_data of {}, which is paused, full or closing", cx.id())
         });
         self.may_panic_about(cx);
+        let before = input.len();
         self.handler.on_data(&mut session.session, input, cx);
+        self.audit.borrow_mut().consumed += (before - input.len()) as u64;
     }
 
     fn on_eof(
@@ -154,7 +189,9 @@ impl<H: Handler> Handler for Audited<H> {
         self.expect(!session.eof, || format!("on_eof of {} again", cx.id()));
         session.eof = true;
         self.may_panic_about(cx);
+        let before = input.len();
         self.handler.on_eof(&mut session.session, input, cx);
+        self.audit.borrow_mut().consumed += (before - input.len()) as u64;
     }
 
     fn on_drained(&mut self, session: &mut Self::Session, cx: &mut ConnContext<'_>) {
@@ -204,6 +241,7 @@ impl<H: Handler> Handler for Audited<H> {
         datagram: &[u8],
         cx: &mut Context<'_>,
     ) {
+        self.audit.borrow_mut().consumed += datagram.len() as u64;
         self.handler.on_datagram(socket, from, datagram, cx);
         self.may_panic();
     }
