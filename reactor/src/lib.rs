@@ -129,8 +129,8 @@ pub mod sim {
     pub use crate::driver::sim::random::Random;
     pub use crate::driver::sim::{SimDriver, SimListener, SimSocket, SimStream};
     pub use crate::world::{
-        Audited, AuditedSession, Chatter, Client, Complaints, Ending, LoopNumber, Peer, PeerAddress, PeerContext, PeerSocket,
-        PeerStream, Promise, Violation, World,
+        Audited, AuditedSession, Chatter, Client, Complaints, Ending, LoopNumber, Peer,
+        PeerAddress, PeerContext, PeerSocket, PeerStream, Promise, Violation, World,
     };
 }
 

@@ -1,7 +1,11 @@
 //! A world in which the loop runs for thousands of peers, and nothing is left to real chance.
 
 #![cfg(feature = "sim")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test panics where something is not as it should be")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test panics where something is not as it should be"
+)]
 
 use std::time::Duration;
 

@@ -54,12 +54,13 @@ impl Table {
         let Some(limits) = self.limits(connection.service) else { return Err("of no service") };
         let queued = connection.queued();
         let ends = connection.life == Life::Closing || connection.finish;
+        let lives = matches!(connection.life, Life::Open | Life::Closing);
         let wrong = [
             (connection.queue.is_some() && queued == 0, "it holds an empty queue"),
             (limits.queue_max != 0 && queued > limits.queue_max, "its queue is over the limit"),
             (queued >= limits.queue_high && !connection.full, "its queue is full, and it is not"),
             (
-                connection.full && queued <= limits.queue_low && !connection.listed_dirty,
+                lives && connection.full && queued <= limits.queue_low && !connection.listed_dirty,
                 "its queue has drained, and it is full",
             ),
             (connection.rest.as_ref().is_some_and(|rest| rest.is_empty()), "an empty remainder"),
@@ -80,16 +81,13 @@ impl Table {
                 "what was left is to be offered again, and nobody will",
             ),
             (
-                ends && queued == 0
-                    && !connection.write_ended
-                    && matches!(connection.life, Life::Open | Life::Closing)
-                    && !connection.listed_dirty,
+                ends && queued == 0 && !connection.write_ended && lives && !connection.listed_dirty,
                 "its FIN is due, and nobody will send it",
             ),
             (
                 connection.write_ended
                     && connection.read_ended
-                    && matches!(connection.life, Life::Open | Life::Closing)
+                    && lives
                     && !connection.listed_dirty,
                 "both directions have ended, and it stays",
             ),

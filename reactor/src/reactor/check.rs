@@ -67,7 +67,9 @@ impl<D: Driver> Reactor<D> {
         let armed = self.core.table.armed_count() + timers + listeners;
         match self.core.table.timers.live() {
             live if live == armed => Ok(()),
-            live => Err(format!("{live} entries among the timers count, and {armed} owners think so")),
+            live => {
+                Err(format!("{live} entries among the timers count, and {armed} owners think so"))
+            }
         }
     }
 

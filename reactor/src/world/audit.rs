@@ -50,7 +50,9 @@ impl Audit {
     pub(super) fn check_calls(&self) -> Result<(), String> {
         match (self.opened, self.closed) {
             (opened, closed) if opened == closed => Ok(()),
-            (opened, closed) => Err(format!("on_open was called {opened} times, on_close {closed}")),
+            (opened, closed) => {
+                Err(format!("on_open was called {opened} times, on_close {closed}"))
+            }
         }
     }
 
@@ -168,7 +170,9 @@ impl<H: Handler> Handler for Audited<H> {
         input: &mut ReadBuffer,
         cx: &mut ConnContext<'_>,
     ) {
-        self.expect(session.id == cx.id(), || format!("the session of {} at {}", session.id, cx.id()));
+        self.expect(session.id == cx.id(), || {
+            format!("the session of {} at {}", session.id, cx.id())
+        });
         self.expect(!session.eof, || format!("on_data of {} after on_eof", cx.id()));
         self.expect(!input.is_empty(), || format!("on_data of {} with nothing", cx.id()));
         self.expect(cx.may_be_read(), || {
@@ -211,7 +215,9 @@ impl<H: Handler> Handler for Audited<H> {
     }
 
     fn on_close(&mut self, session: Self::Session, reason: &CloseReason, cx: &mut ConnContext<'_>) {
-        self.expect(session.id == cx.id(), || format!("the session of {} at {}", session.id, cx.id()));
+        self.expect(session.id == cx.id(), || {
+            format!("the session of {} at {}", session.id, cx.id())
+        });
         let interrupted = CloseReason::Io(std::io::ErrorKind::Interrupted);
         self.expect(*reason != interrupted, || format!("{} ended by an interruption", cx.id()));
         self.audit.borrow_mut().closed += 1;

@@ -208,8 +208,7 @@ impl Client {
 
     fn heard(&mut self, bytes: &[u8], cx: &mut PeerContext<'_>) {
         let end = self.heard + bytes.len();
-        let is_expected =
-            self.hears_anything || self.hears.get(self.heard..end) == Some(bytes);
+        let is_expected = self.hears_anything || self.hears.get(self.heard..end) == Some(bytes);
         self.heard = end;
         if !is_expected {
             let text = format!("a client heard something else than it should, before byte {end}");
@@ -236,7 +235,9 @@ impl Client {
     fn too_early(&self, what: &str) -> Result<(), String> {
         let Self { sent, says, heard, hears, ending, .. } = self;
         let (says, hears) = (says.len(), hears.len());
-        Err(format!("a client ({ending:?}) said {sent} of {says} and heard {heard} of {hears} bytes: {what}"))
+        Err(format!(
+            "a client ({ending:?}) said {sent} of {says} and heard {heard} of {hears} bytes: {what}"
+        ))
     }
 }
 

@@ -29,9 +29,11 @@ pub(crate) fn visit(options: &MuseumOptions) -> Result<bool, String> {
     let sources = options.sources.canonicalize();
     let sources = sources.map_err(told("cannot find", &options.sources))?;
     let exhibits = exhibits(&sources.join(PATCHES))?;
-    if let Some(number) = options.numbers.iter().find(|&&number| {
-        !exhibits.iter().any(|exhibit| exhibit.number == number)
-    }) {
+    if let Some(number) = options
+        .numbers
+        .iter()
+        .find(|&&number| !exhibits.iter().any(|exhibit| exhibit.number == number))
+    {
         return Err(format!("there is no exhibit {number} in {PATCHES}"));
     }
     let workshop = sources.join(WORKSHOP);

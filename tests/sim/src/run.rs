@@ -136,7 +136,9 @@ fn report(options: &RunOptions, progress: &Progress) -> bool {
     let failure = lock(&progress.failure).take();
     if let Some((seed, text)) = failure {
         println!("seed {seed}: {text}");
-        println!("replay: cargo run --release -p sim -- --service {service} --seed {seed} --explain");
+        println!(
+            "replay: cargo run --release -p sim -- --service {service} --seed {seed} --explain"
+        );
         return false;
     }
     let (tally, simulated) = *lock(&progress.sum);
@@ -144,10 +146,19 @@ fn report(options: &RunOptions, progress: &Progress) -> bool {
     let rate = |count: u64| count as f64 / took.as_secs_f64();
     let runs = if options.twice { 2 } else { 1 };
     println!("{service}: {done} seeds, no promise broken");
-    println!("  {:.0} seeds/s, {:.0} events/s, in {:.1} s", rate(done * runs), rate(tally.events * runs), took.as_secs_f64());
+    println!(
+        "  {:.0} seeds/s, {:.0} events/s, in {:.1} s",
+        rate(done * runs),
+        rate(tally.events * runs),
+        took.as_secs_f64()
+    );
     println!(
         "  simulated: {} events, {} calls, {} turns, {} bytes, {:.0} s of virtual time",
-        tally.events, tally.calls, tally.turns, tally.bytes, simulated.as_secs_f64()
+        tally.events,
+        tally.calls,
+        tally.turns,
+        tally.bytes,
+        simulated.as_secs_f64()
     );
     if options.twice {
         println!("  each seed was run twice: no trace differed");

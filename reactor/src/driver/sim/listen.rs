@@ -43,7 +43,12 @@ const ATTEMPTS: u32 = 7;
 
 impl Network {
     /// Listens. An address that somebody else listens at may be shared, as loops share one.
-    pub(crate) fn listen(&mut self, owner: Owner, address: &Address, backlog: usize) -> io::Result<Id> {
+    pub(crate) fn listen(
+        &mut self,
+        owner: Owner,
+        address: &Address,
+        backlog: usize,
+    ) -> io::Result<Id> {
         self.descriptor()?;
         self.add_listener(owner, address, backlog).ok_or_else(no_memory)
     }
@@ -121,7 +126,9 @@ impl Network {
             && let Some(budget) = self.loops.get(number).map(|side| side.budget_of_accepts())
             && accepted > budget
         {
-            self.complain(|| format!("{accepted} accepts at one listener in one turn, of {budget}"));
+            self.complain(|| {
+                format!("{accepted} accepts at one listener in one turn, of {budget}")
+            });
         }
     }
 

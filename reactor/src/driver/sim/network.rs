@@ -518,7 +518,8 @@ impl Network {
         let streams = self.endpoints.len();
         let listeners = self.listeners.iter().filter(|(_, found)| is_a_loops(&found.owner)).count();
         let sockets = self.mailboxes.iter().filter(|(_, found)| is_a_loops(&found.owner)).count();
-        (streams + listeners + sockets > 0)
-            .then(|| format!("{streams} streams, {listeners} listeners, {sockets} datagram sockets"))
+        (streams + listeners + sockets > 0).then(|| {
+            format!("{streams} streams, {listeners} listeners, {sockets} datagram sockets")
+        })
     }
 }

@@ -60,7 +60,12 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    pub(super) fn new(owner: Owner, local: Address, remote: Address, buffers: (usize, usize)) -> Self {
+    pub(super) fn new(
+        owner: Owner,
+        local: Address,
+        remote: Address,
+        buffers: (usize, usize),
+    ) -> Self {
         Self {
             owner,
             listed: false,
@@ -409,9 +414,10 @@ impl Network {
         if moved || finished {
             self.edge(Source::Stream(other));
         }
-        let has_window = self.endpoints.get(other).is_some_and(|other| {
-            other.arrived.len() < other.receive_buffer
-        });
+        let has_window = self
+            .endpoints
+            .get(other)
+            .is_some_and(|other| other.arrived.len() < other.receive_buffer);
         if has_window {
             self.carry_on(id); // otherwise the other end's next read does
         }

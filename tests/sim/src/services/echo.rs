@@ -55,10 +55,8 @@ fn client(setting: &mut Setting, modes: &Modes) -> Client {
     let (writes, rests) = (setting.size(), setting.pause());
     let (reads, pauses) = (setting.size(), setting.pause());
     let to = if setting.random.chance(0.2) { UNIX } else { STREAMS };
-    let client = Client::new(to, &says, &hears)
-        .ending(ending)
-        .writing(writes, rests)
-        .reading(reads, pauses);
+    let client =
+        Client::new(to, &says, &hears).ending(ending).writing(writes, rests).reading(reads, pauses);
     // Half a line is answered at its end only: who waits for it before it finishes waits for ever.
     if to == UNIX { client.lenient() } else { client }
 }

@@ -115,12 +115,14 @@ impl Everything {
         if self.ticks < TICKS {
             self.set_timer(Purpose::Tick, cx);
         }
-        let ticking = self.timers.iter().filter(|(_, (_, purpose))| matches!(purpose, Purpose::Tick));
+        let ticking =
+            self.timers.iter().filter(|(_, (_, purpose))| matches!(purpose, Purpose::Tick));
         let ticking: Vec<TimerId> = ticking.map(|(&timer, _)| timer).collect();
         let Some(&other) = self.random.pick(&ticking) else { return };
         match self.random.below(4) {
             0 => {
-                self.complaints.expect(cx.cancel_timer(other), || format!("{other:?} is not there"));
+                self.complaints
+                    .expect(cx.cancel_timer(other), || format!("{other:?} is not there"));
                 self.timers.remove(&other);
                 self.complaints.expect(!cx.cancel_timer(other), || format!("{other:?} is there"));
                 self.set_timer(Purpose::Tick, cx);
@@ -166,7 +168,12 @@ impl Everything {
     }
 
     /// Every other time it is lent something, it leaves it there and wants nothing for a while.
-    fn hesitate(&mut self, session: &mut Session, input: &mut ReadBuffer, cx: &mut ConnContext<'_>) {
+    fn hesitate(
+        &mut self,
+        session: &mut Session,
+        input: &mut ReadBuffer,
+        cx: &mut ConnContext<'_>,
+    ) {
         session.goes_on = !session.goes_on;
         if session.goes_on {
             cx.pause();
@@ -205,7 +212,8 @@ impl Everything {
     /// Does what comes to mind, to itself and to others.
     fn be_careless(&mut self, input: &mut ReadBuffer, cx: &mut ConnContext<'_>) {
         for &gone in &self.gone {
-            self.complaints.expect(!cx.send_to(gone, b"?"), || format!("{gone} is gone, and takes"));
+            self.complaints
+                .expect(!cx.send_to(gone, b"?"), || format!("{gone} is gone, and takes"));
             self.complaints.expect(cx.at(gone).is_none(), || format!("{gone} is gone, and there"));
         }
         let other = self.random.pick(&self.careless).copied().unwrap_or_else(|| cx.id());
@@ -252,7 +260,8 @@ impl Everything {
             b'u' if name_failed == 0.0 => ConnectError::NotFound,
             _ => return,
         };
-        self.complaints.expect(*error == expected, || format!("{id} failed by {error}, not {expected}"));
+        self.complaints
+            .expect(*error == expected, || format!("{id} failed by {error}, not {expected}"));
         let took = cx.now().saturating_duration_since(began);
         let most = if self.faults.name_slow > 0.0 { 12 * LATE } else { LATE };
         self.complaints.expect(took < most, || format!("{id} failed after {took:?}"));
@@ -278,12 +287,7 @@ impl Handler for Everything {
         Session::default()
     }
 
-    fn on_data(
-        &mut self,
-        session: &mut Session,
-        input: &mut ReadBuffer,
-        cx: &mut ConnContext<'_>,
-    ) {
+    fn on_data(&mut self, session: &mut Session, input: &mut ReadBuffer, cx: &mut ConnContext<'_>) {
         self.begin(session, input, cx);
         match session.role {
             None => {
@@ -308,12 +312,7 @@ impl Handler for Everything {
         }
     }
 
-    fn on_eof(
-        &mut self,
-        session: &mut Session,
-        input: &mut ReadBuffer,
-        cx: &mut ConnContext<'_>,
-    ) {
+    fn on_eof(&mut self, session: &mut Session, input: &mut ReadBuffer, cx: &mut ConnContext<'_>) {
         match session.role {
             None | Some(b'c') => {
                 self.pipes.on_eof(input, cx);
@@ -342,7 +341,8 @@ impl Handler for Everything {
             return cx.close();
         }
         let due = session.due.take();
-        self.complaints.expect(due.is_some(), || format!("a deadline of {} that was not set", cx.id()));
+        self.complaints
+            .expect(due.is_some(), || format!("a deadline of {} that was not set", cx.id()));
         if let Some(due) = due {
             let (now, id) = (cx.now(), cx.id());
             self.complaints.expect(now >= due, || format!("the deadline of {id} is early"));

@@ -22,7 +22,12 @@ impl Upstream {
 const WAITING: usize = 4096;
 
 /// Whether it stays.
-fn echo(stream: PeerStream, waiting: &mut Vec<u8>, ended: &mut bool, cx: &mut PeerContext<'_>) -> bool {
+fn echo(
+    stream: PeerStream,
+    waiting: &mut Vec<u8>,
+    ended: &mut bool,
+    cx: &mut PeerContext<'_>,
+) -> bool {
     let mut room = [0; 1024];
     loop {
         let mut moved = false;
