@@ -107,8 +107,8 @@ impl<'a> Context<'a> {
     }
 
     /// Connects to somewhere. The answer is the name that the connection will have; what is sent to it
-    /// before it stands waits. It ends in exactly one of [`on_open`](crate::Handler::on_open) and
-    /// [`on_connect_failed`](crate::Handler::on_connect_failed), never before this callback returns.
+    /// before it stands waits. It ends in exactly one of an [`on_open`](crate::Handler::on_open) that returns
+    /// and [`on_connect_failed`](crate::Handler::on_connect_failed), never before this callback returns.
     ///
     /// Closing it before it stands cancels it.
     pub fn connect(&mut self, to: impl Into<Connect>) -> ConnId {

@@ -21,7 +21,7 @@ use crate::socket::address::Address;
 /// - Callbacks of one loop never overlap, and none is called from within another.
 /// - **Every connection ends with one typed reason**: [`on_close`](Self::on_close) is called exactly once
 ///   for each [`on_open`](Self::on_open) that returned, and is the last call about that connection.
-///   A wish to [`connect`](Context::connect) ends in exactly one of `on_open` and
+///   A wish to [`connect`](Context::connect) ends in exactly one of an `on_open` that returns and
 ///   [`on_connect_failed`](Self::on_connect_failed).
 /// - **A panic in a callback about a connection closes that connection, not the server**, with
 ///   [`CloseReason::Panicked`]; one outside any connection is counted and logged. A panic in `on_close`

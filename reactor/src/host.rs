@@ -117,6 +117,9 @@ pub(crate) trait Host: Any {
     /// Takes no messages any more.
     fn close_inbox(&self);
 
+    /// Whether a connection has a session: not before `on_open` has returned.
+    fn has_session(&self, id: ConnId) -> bool;
+
     /// Bytes of memory in the table of sessions.
     fn memory(&self) -> usize;
 
@@ -242,6 +245,10 @@ impl<H: Handler> Host for HostOf<H> {
         self.inbox.close();
     }
 
+    fn has_session(&self, id: ConnId) -> bool {
+        self.sessions.contains(id)
+    }
+
     fn memory(&self) -> usize {
         self.sessions.memory()
     }
@@ -290,6 +297,10 @@ impl Hosts {
 
     pub(crate) fn close_inboxes(&self) {
         self.hosts.iter().for_each(|host| host.close_inbox());
+    }
+
+    pub(crate) fn has_session(&self, service: ServiceIndex, id: ConnId) -> bool {
+        self.hosts.get(usize::from(service)).is_some_and(|host| host.has_session(id))
     }
 
     pub(crate) fn memory(&self) -> usize {

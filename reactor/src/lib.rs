@@ -129,7 +129,7 @@ pub mod sim {
     pub use crate::driver::sim::random::Random;
     pub use crate::driver::sim::{SimDriver, SimListener, SimSocket, SimStream};
     pub use crate::world::{
-        Audited, AuditedSession, Chatter, Client, Complaints, Ending, LoopNumber, Peer,
+        Audited, AuditedSession, Chatter, Client, Complaints, Ending, LoopNumber, Operator, Peer,
         PeerAddress, PeerContext, PeerSocket, PeerStream, Promise, Violation, World,
     };
 }

@@ -75,6 +75,8 @@ pub enum ConnectError {
     Reset,
     /// It was closed, or the loop stopped, before it stood.
     Cancelled,
+    /// It stood, and [`on_open`](crate::Handler::on_open) panicked over it.
+    Panicked,
     /// A limit of this loop was met: [`Limits::max_connections`](crate::Limits::max_connections), or too
     /// many look-ups under way.
     Limit,
@@ -108,6 +110,7 @@ impl fmt::Display for ConnectError {
             Self::Unreachable => f.write_str("unreachable"),
             Self::Reset => f.write_str("connection reset"),
             Self::Cancelled => f.write_str("cancelled"),
+            Self::Panicked => f.write_str("the handler panicked"),
             Self::Limit => f.write_str("too many connections"),
             Self::Invalid(why) => f.write_str(why),
             Self::Io(kind) => write!(f, "{kind}"),

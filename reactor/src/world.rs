@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use self::audit::Audit;
 pub use self::audit::{Audited, AuditedSession, Complaints};
-pub use self::client::{Chatter, Client, Ending};
+pub use self::client::{Chatter, Client, Ending, Operator};
 pub use self::peer::{Peer, PeerAddress, PeerContext, PeerSocket, PeerStream};
 use crate::config::{Config, ServiceConfig};
 use crate::driver::sim::SimDriver;
@@ -111,6 +111,8 @@ struct Player {
 const STORM: Duration = Duration::from_secs(2);
 /// Within this time everything must have come to its end, once nothing goes wrong any more.
 const CALM: Duration = Duration::from_secs(3600);
+/// Then, within this time, loops that are asked to stop have stopped: longer than anybody lingers.
+const STOP: Duration = Duration::from_secs(30);
 /// Turns in a row that may come to nothing: one to take what was listed in vain off its list, and a few for
 /// spurious wake-ups.
 const BARREN_MAX: u32 = 16;
@@ -353,7 +355,7 @@ impl World {
         for member in &mut self.loops {
             member.reactor.shutdown(Duration::from_secs(300));
         }
-        let until = self.after(CALM);
+        let until = self.after(STOP);
         while self.loops.iter().any(|member| member.stopped.is_none()) {
             if !self.step(until)? {
                 return Err(self.violation(Promise::Liveness, "a loop does not stop".to_owned()));

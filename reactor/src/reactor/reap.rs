@@ -2,11 +2,11 @@
 
 use super::Reactor;
 use super::connect::Attempt;
-use crate::connection::Origin;
+use crate::connection::{Origin, ServiceIndex};
 use crate::driver::Driver;
 use crate::host::Call;
 use crate::id::{ConnId, Kind};
-use crate::reason::ConnectError;
+use crate::reason::{CloseReason, ConnectError};
 use crate::timers::NEVER;
 use crate::trace::event::{Event, Verb};
 
@@ -29,7 +29,7 @@ impl<D: Driver> Reactor<D> {
     fn reap_connection(&mut self, id: ConnId) {
         let Some(connection) = self.core.table.get(id) else { return };
         let (service, reset, opened) = (connection.service, connection.reset, connection.opened);
-        let reason = connection.reason.clone();
+        let (origin, reason) = (connection.origin, connection.reason.clone());
         self.count_for_shutdown(id);
         // The descriptor is free before the handler hears of it.
         if let Some(link) = self.links.remove(id) {
@@ -42,13 +42,30 @@ impl<D: Driver> Reactor<D> {
         }
         let attempt = self.attempts.remove(&id);
         if opened {
-            self.hosts.call(&mut self.core, service, Call::Close(id, &reason));
+            self.tell_close(id, service, origin, &reason);
         } else {
             let error = attempt.map_or(ConnectError::Cancelled, Attempt::into_error);
             self.core.table.counters.connect_failures().increment();
             self.hosts.call(&mut self.core, service, Call::ConnectFailed(id, error));
         }
         self.release(id);
+    }
+
+    /// Whoever wished for a connection hears of its end, even if `on_open` panicked over it.
+    fn tell_close(
+        &mut self,
+        id: ConnId,
+        service: ServiceIndex,
+        origin: Origin,
+        reason: &CloseReason,
+    ) {
+        let call = match origin {
+            Origin::Connected if !self.hosts.has_session(service, id) => {
+                Call::ConnectFailed(id, ConnectError::Panicked)
+            }
+            _ => Call::Close(id, reason),
+        };
+        self.hosts.call(&mut self.core, service, call);
     }
 
     /// The name is nobody's from now on.

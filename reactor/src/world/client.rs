@@ -4,9 +4,11 @@ use std::io::ErrorKind;
 use std::ops::Range;
 use std::time::Duration;
 
+use super::LoopNumber;
 use super::peer::{Peer, PeerAddress, PeerContext, PeerStream};
 use crate::driver::sim::random::Random;
 use crate::handle::{Handle, SendError};
+use crate::readiness::Signal;
 
 /// How a [`Client`] ends its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -263,6 +265,31 @@ impl Peer for Client {
             Some(outcome) => outcome.clone(),
             None => self.too_early("it still waits"),
         }
+    }
+}
+
+/// Who runs the loops, and stops them: SIGTERM at all of them, when it begins to act.
+pub struct Operator {
+    loops: Vec<LoopNumber>,
+    done: bool,
+}
+
+impl Operator {
+    /// It stops these.
+    pub fn new(loops: impl IntoIterator<Item = LoopNumber>) -> Self {
+        Self { loops: loops.into_iter().collect(), done: false }
+    }
+}
+
+impl Peer for Operator {
+    fn act(&mut self, cx: &mut PeerContext<'_>) {
+        if !std::mem::replace(&mut self.done, true) {
+            self.loops.iter().for_each(|&number| cx.signal(number, Signal::Terminate));
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.done
     }
 }
 

@@ -4,9 +4,11 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::time::Duration;
 
+use super::LoopNumber;
 use crate::driver::sim::network::{Network, Owner};
 use crate::driver::sim::random::Random;
 use crate::id::Id;
+use crate::readiness::Signal;
 use crate::socket::address::Address;
 
 /// A scripted peer: a program of its own in the simulated network, which acts when it has news.
@@ -169,6 +171,11 @@ impl PeerContext<'_> {
         to: impl Into<PeerAddress>,
     ) -> io::Result<()> {
         self.network.send(socket.0, datagram, &to.into().0)
+    }
+
+    /// A signal arrives at a loop, as if this peer were who runs it.
+    pub fn signal(&mut self, number: LoopNumber, signal: Signal) {
+        self.network.raise(number.0, signal);
     }
 
     /// Closes a datagram socket.
