@@ -302,6 +302,13 @@ impl Table {
         }
     }
 
+    /// The wait is over: who is ready is recorded. Some of those on the list may be gone.
+    #[inline(always)]
+    pub(crate) fn waited(&mut self) {
+        let Self { connections, ready, tap, now, .. } = self;
+        tap.waited(*now, || ready.iter().filter(|id| connections.get(id.0).is_some()).count());
+    }
+
     /// Takes this one off the dirty list, if it was the last to come onto it.
     pub(crate) fn take_last_dirty(&mut self, id: ConnId) -> bool {
         self.dirty.pop_if(|last| *last == id).is_some() && self.take_dirty(id).is_some()

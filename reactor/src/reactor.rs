@@ -291,6 +291,7 @@ impl<D: Driver> Reactor<D> {
 
     /// What a turn came to, and the last of its work: time is taken, shutdown goes on.
     fn outcome(&mut self) -> Turn {
+        self.core.table.tap.verb(None);
         self.advance_shutdown();
         while let Some(signal) = self.driver.signal() {
             if !self.signals.contains(&signal) {

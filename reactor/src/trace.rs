@@ -70,6 +70,7 @@ pub struct Record {
 /// let peer = stage.open();
 /// stage.deliver(peer, b"hello");
 /// let trace = recorder.trace();
+/// # #[cfg(feature = "trace")]
 /// assert!(trace.records().iter().any(|record| matches!(record.event, reactor::Event::Read { .. })));
 /// ```
 #[derive(Clone)]

@@ -19,7 +19,7 @@ use std::rc::Rc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use reactor::{
+use reactor_bare::{
     Address, Bind, Config, ConnContext, Connect, DatagramSocket, Driver, Handler, Listen,
     ListenError, Reactor, ReadBuffer, Readiness, Signal, Stream, Token,
 };

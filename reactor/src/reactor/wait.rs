@@ -35,8 +35,7 @@ impl<D: Driver> Reactor<D> {
         self.core.table.now = self.clock();
         self.core.table.turn = self.core.table.turn.wrapping_add(1);
         self.core.table.counters.turns().increment();
-        let Table { tap, ready, now, .. } = &mut self.core.table;
-        tap.waited(*now, || ready.len());
+        self.core.table.waited();
         Ok(())
     }
 

@@ -201,4 +201,22 @@ mod tests {
         assert_eq!((paused.depth, paused.end), (3, None));
         assert_eq!(spans[4].end, Some(9), "a call lasts as long as it took");
     }
+
+    #[test]
+    fn what_ends_takes_what_lies_in_it_along_and_an_end_without_a_beginning_ends_nothing() {
+        let events = [
+            Event::TurnBegan { turn: 1 },
+            Event::VerbBegan(Verb::Receive),
+            Event::CallbackBegan { callback: Callback::Data, about: Source::Nobody },
+            Event::VerbEnded(Verb::Flush),
+            Event::TurnEnded { ready: 0, queued: 0 },
+            Event::Woken,
+        ];
+        let records: Vec<_> =
+            (0..).zip(events).map(|(at, event): (u64, Event)| Record { at, event }).collect();
+        let trace = trace(&records, 0);
+        let found: Vec<_> = spans(&trace).iter().map(|span| (span.depth, span.end)).collect();
+        let (open, over) = (Some(4), None);
+        assert_eq!(found, [(0, open), (1, open), (2, open), (3, over), (1, over), (0, over)]);
+    }
 }

@@ -11,11 +11,10 @@ use crate::timers::Nanos;
 
 pub(crate) struct Tap {
     is_on: bool,
-    /// The phase that the turn is in.
-    verb: Verb,
+    /// The phase that the turn is in; between turns, none.
+    verb: Option<Verb>,
     /// The phase whose beginning is recorded, and its end is not. Invariant: none between turns.
     open: Option<Verb>,
-    is_in_turn: bool,
     stopwatch: Stopwatch,
     /// What the loop's clock showed when the turn began, and again after its wait.
     now: Nanos,
@@ -37,9 +36,8 @@ impl Tap {
     ) -> Self {
         Self {
             is_on: capacity > 0,
-            verb: Verb::Wait,
+            verb: None,
             open: None,
-            is_in_turn: false,
             stopwatch,
             now: 0,
             last: 0,
@@ -77,11 +75,12 @@ impl Tap {
         if self.is_on() { self.record_call(act, event) } else { act() }
     }
 
-    /// The turn goes on to its next phase. It is recorded with the first thing that happens in it.
+    /// The turn goes on to its next phase, or is at its end. A phase is recorded with the first thing that
+    /// happens in it.
     #[inline(always)]
-    pub(crate) fn verb(&mut self, verb: Verb) {
+    pub(crate) fn verb(&mut self, verb: impl Into<Option<Verb>>) {
         if cfg!(feature = "trace") {
-            self.verb = verb;
+            self.verb = verb.into();
         }
     }
 
@@ -114,7 +113,6 @@ impl Tap {
             let now = self.stamp();
             self.close_verb();
             self.push(now, Event::TurnEnded { ready: self.ready, queued });
-            self.is_in_turn = false;
         }
     }
 
@@ -164,8 +162,7 @@ impl Tap {
     #[cold]
     #[inline(never)]
     fn begin_turn(&mut self, now: Nanos, turn: u64) {
-        (self.now, self.verb, self.open, self.ready) = (now, Verb::Wait, None, 0);
-        self.is_in_turn = true;
+        (self.now, self.verb, self.open, self.ready) = (now, Some(Verb::Wait), None, 0);
         let began = self.stamp();
         self.push(began, Event::TurnBegan { turn });
         self.open_verb(began); // to wait is its work
@@ -207,10 +204,13 @@ impl Tap {
     }
 
     fn open_verb(&mut self, at: Nanos) {
-        if self.is_in_turn && self.open != Some(self.verb) {
-            self.close_verb();
-            self.open = Some(self.verb);
-            self.push(at, Event::VerbBegan(self.verb));
+        if self.open == self.verb {
+            return;
+        }
+        self.close_verb();
+        if let Some(verb) = self.verb {
+            self.open = Some(verb);
+            self.push(at, Event::VerbBegan(verb));
         }
     }
 

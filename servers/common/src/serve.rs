@@ -38,7 +38,8 @@ pub struct Program {
 ///
 /// # Guarantees
 /// - All listeners are open, and all loops run, before the first ready line is printed.
-/// - With one loop everything is on the calling thread, and there is no other.
+/// - With one loop everything is on the calling thread, and there is no other, but for the one that writes a
+///   trace while the loop runs.
 /// - The limits hold over all loops together.
 ///
 /// # Errors
