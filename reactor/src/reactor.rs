@@ -300,10 +300,10 @@ impl<D: Driver> Reactor<D> {
             }
         }
         self.end_turn();
-        match (self.signals.pop_front(), &self.phase) {
-            (Some(signal), _) => Turn::Signal(signal),
-            (None, Phase::Stopped(report)) => Turn::Stopped(report.clone()),
-            (None, _) => Turn::Ran,
+        match &self.phase {
+            // A signal has nothing to say to a loop that has stopped, and may not hide that it has.
+            Phase::Stopped(report) => Turn::Stopped(report.clone()),
+            _ => self.signals.pop_front().map_or(Turn::Ran, Turn::Signal),
         }
     }
 

@@ -18,8 +18,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use reactor::{
-    Address, Admission, CloseReason, Config, ConnectError, Limits, Listen, Reactor, ServiceConfig,
-    Signal, Stage, Turn,
+    Address, Admission, CloseReason, Config, ConnContext, ConnId, ConnectError, Context, Handler,
+    Limits, Listen, Reactor, ReadBuffer, ServiceConfig, Signal, Stage, Turn,
 };
 use signal_hook::consts::SIGUSR1;
 use socket2::SockRef;
@@ -313,4 +313,41 @@ fn entries_that_a_timer_had_left_were_taken_for_live_ones_when_it_came_back() {
     }
     assert!(stage.handler().heard.is_empty());
     assert!(stage.reactor().memory().tables < 1 << 15, "{:?}", stage.reactor().memory());
+}
+
+/// A panic in `on_open` closed the connection, and nobody told whoever had wished for it: a pipe kept its
+/// other end for ever. Found by the simulator.
+#[test]
+fn a_wish_over_which_on_open_panicked_was_never_answered() {
+    struct Wisher(Vec<ConnectError>);
+    impl Handler for Wisher {
+        type Session = ();
+        type Message = std::convert::Infallible;
+        fn on_open(&mut self, _: &mut ConnContext<'_>) {
+            std::panic::resume_unwind(Box::new("for a test"));
+        }
+        fn on_data(&mut self, _: &mut (), _: &mut ReadBuffer, _: &mut ConnContext<'_>) {}
+        fn on_connect_failed(&mut self, _: ConnId, error: ConnectError, _: &mut Context<'_>) {
+            self.0.push(error);
+        }
+    }
+    let mut stage = Stage::with_config(Wisher(Vec::new()), Config::default(), ServiceConfig::new());
+    let id = stage.with(|_, cx| cx.connect("192.0.2.1:80"));
+    stage.accept(id);
+    stage.finish(id);
+    assert!(!stage.is_open(id));
+    assert_eq!(stage.handler().0, [ConnectError::Panicked]);
+    let accepted = stage.open(); // of which nobody knows
+    stage.finish(accepted);
+    assert_eq!(stage.handler().0.len(), 1);
+}
+
+/// What is queued for a connection that does not stand yet is not flushed: an empty send left an empty
+/// queue there. Found by the simulator.
+#[test]
+fn an_empty_send_to_a_connection_that_does_not_stand_took_memory() {
+    let mut stage = Stage::new(Probe::default());
+    let id = stage.with(|_, cx| cx.connect("192.0.2.1:80"));
+    assert!(stage.with(|_, cx| cx.send_to(id, b"")));
+    assert_eq!(stage.reactor().memory().queues, 0);
 }

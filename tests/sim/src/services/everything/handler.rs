@@ -255,7 +255,7 @@ impl Everything {
         let Some((target, began)) = self.connects.remove(&id) else { return };
         let Faults { connect_lost, name_failed, no_descriptors, .. } = self.faults;
         let expected = match target {
-            _ if *error == ConnectError::Cancelled || *error == ConnectError::Limit => return,
+            _ if is_ours(error) => return,
             b'r' if connect_lost == 0.0 && no_descriptors == 0.0 => ConnectError::Refused,
             b'u' if name_failed == 0.0 => ConnectError::NotFound,
             _ => return,
@@ -266,6 +266,11 @@ impl Everything {
         let most = if self.faults.name_slow > 0.0 { 12 * LATE } else { LATE };
         self.complaints.expect(took < most, || format!("{id} failed after {took:?}"));
     }
+}
+
+/// Whether this end is to blame.
+fn is_ours(error: &ConnectError) -> bool {
+    matches!(error, ConnectError::Cancelled | ConnectError::Limit | ConnectError::Panicked)
 }
 
 /// Takes the lines that are there; half a line stays.
