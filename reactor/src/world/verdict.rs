@@ -73,10 +73,12 @@ impl World {
 
     pub(super) fn check_turn(&self, number: usize) -> Result<(), Violation> {
         let Some(member) = self.loops.get(number) else { return Ok(()) };
-        if let Some(text) = self.network.borrow_mut().complaint.take() {
+        let complaint = self.network.borrow_mut().complaint.take();
+        if let Some(text) = complaint {
             return Err(self.violation(Promise::Budgets, text));
         }
-        if let Some(text) = self.complaints.take() {
+        let complaint = self.complaints.take();
+        if let Some(text) = complaint {
             return Err(self.violation(Promise::Callbacks, text));
         }
         if member.barren > BARREN_MAX {
