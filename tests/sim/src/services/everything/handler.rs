@@ -161,7 +161,13 @@ impl Everything {
             Some(b'r') => {
                 self.room.join(cx.id());
             }
-            Some(b'x') => self.careless.push(cx.id()),
+            Some(b'x') => {
+                self.careless.push(cx.id());
+                if self.random.chance(0.5) {
+                    // Tens of milliseconds: some of them pass together.
+                    cx.set_deadline(Duration::from_millis(10 + self.random.below(3) * 10));
+                }
+            }
             _ => {}
         }
     }
