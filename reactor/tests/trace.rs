@@ -67,7 +67,7 @@ fn one_echoed_message_is_told_step_by_step() {
     let about = Source::Connection(peer);
     let callback = Callback::Data;
     let five = Outcome::Done(5);
-    let empty = Outcome::Failed(std::io::ErrorKind::WouldBlock);
+    let empty = failed(std::io::ErrorKind::WouldBlock);
     assert_eq!(
         events,
         [
@@ -191,8 +191,9 @@ fn assert_told(events: &[Event], wanted: &[Event]) {
     }
 }
 
-fn blocked(kind: std::io::ErrorKind) -> Outcome {
-    Outcome::Failed(kind)
+/// Without a code: a stage has no system under it.
+fn failed(kind: std::io::ErrorKind) -> Outcome {
+    Outcome::Failed { kind, code: 0 }
 }
 
 const DONE: Outcome = Outcome::Done(0);
@@ -223,7 +224,7 @@ fn limits_are_told() -> Trace {
     assert_told(
         &events,
         &[
-            Event::Read { connection: first, outcome: blocked(reset), took: 0 },
+            Event::Read { connection: first, outcome: failed(reset), took: 0 },
             Event::Ended { connection: first, reason: CloseReason::Io(reset) },
             Event::Close { connection: first, reset: false, took: 0 },
             Event::AcceptResumed { listener },
@@ -298,7 +299,7 @@ fn an_error_that_nobody_reads_is_told() -> Trace {
     let connection = from(&mut stage, 1);
     stage.with(|_, cx| cx.at(connection).unwrap().pause());
     let (_, events) = recorded(&mut stage, |stage| stage.reset(connection));
-    let outcome = blocked(std::io::ErrorKind::ConnectionReset);
+    let outcome = failed(std::io::ErrorKind::ConnectionReset);
     assert_told(&events, &[Event::TakeError { connection, outcome, took: 0 }]);
     let other = from(&mut stage, 2);
     let (_, events) =

@@ -279,7 +279,7 @@ impl<D: Driver> Reactor<D> {
 pub(super) fn outcome_of_opening<T>(result: &Result<T, ListenError>) -> Outcome {
     match result {
         Ok(_) => Outcome::Done(0),
-        Err(error) => Outcome::Failed(error.io_error().kind()),
+        Err(error) => Outcome::failed(error.io_error()),
     }
 }
 

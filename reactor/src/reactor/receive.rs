@@ -190,7 +190,7 @@ impl<D: Driver> Reactor<D> {
             || link.transport.take_error(),
             |result, took| Event::TakeError {
                 connection: id,
-                outcome: result.as_ref().map_or(Outcome::Done(0), |it| Outcome::Failed(it.kind())),
+                outcome: result.as_ref().map_or(Outcome::Done(0), Outcome::failed),
                 took,
             },
         );

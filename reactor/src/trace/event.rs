@@ -126,11 +126,13 @@ impl fmt::Display for Source {
 
 /// What a system call came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the fields of a failure are told with it")]
 pub enum Outcome {
     /// It was done: so many bytes, addresses or sockets, or 0 where there is nothing to count.
     Done(u32),
-    /// It failed, which `WouldBlock` is too.
-    Failed(io::ErrorKind),
+    /// It failed, which `WouldBlock` is too. The code is the system's, or 0 if the error is none of its
+    /// own: it tells apart what is of no [`io::ErrorKind`], as a lack of descriptors.
+    Failed { kind: io::ErrorKind, code: i32 },
 }
 
 impl Outcome {
@@ -146,8 +148,12 @@ impl Outcome {
     pub(crate) fn counted<T>(result: &io::Result<T>, count: impl FnOnce(&T) -> usize) -> Self {
         match result {
             Ok(value) => Self::of(count(value)),
-            Err(error) => Self::Failed(error.kind()),
+            Err(error) => Self::failed(error),
         }
+    }
+
+    pub(crate) fn failed(error: &io::Error) -> Self {
+        Self::Failed { kind: error.kind(), code: error.raw_os_error().unwrap_or(0) }
     }
 }
 

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use super::Trace;
 use super::event::{Event, Outcome};
 use super::spans::{Span, spans};
-use super::step::{Call, signal_name, which, words};
+use super::step::{Call, failure, signal_name, which, words};
 use crate::timers::{NEVER, Nanos};
 
 /// Writes the sentences of all loops, one loop after the other.
@@ -101,8 +101,9 @@ fn sentence_of_source(event: &Event) -> String {
         Event::LookedUp { connection, outcome: Outcome::Done(count) } => {
             format!("the name for connection {connection} has {}", addresses(*count))
         }
-        Event::LookedUp { connection, outcome: Outcome::Failed(kind) } => {
-            format!("the name for connection {connection} is not found: {kind}")
+        Event::LookedUp { connection, outcome: Outcome::Failed { kind, code } } => {
+            let why = failure(*kind, *code);
+            format!("the name for connection {connection} has no address: {why}")
         }
         Event::Connecting { connection } => format!("connection {connection} is wished for"),
         Event::Connected { connection } => format!("connection {connection} is open: it stands"),
@@ -147,10 +148,13 @@ fn sentence_of_connection(event: &Event) -> String {
 fn sentence_of_call(call: &Call) -> String {
     let Call { name, source, outcome, .. } = call;
     let count = match outcome {
-        Outcome::Failed(kind) if *name == "take_error" => {
-            return format!("the error of {source}: {kind}");
+        Outcome::Failed { kind, code } => {
+            let why = failure(*kind, *code);
+            return match *name {
+                "take_error" => format!("the error of {source}: {why}"),
+                name => format!("tried to {} {source}: {why}", infinitive(name)),
+            };
         }
-        Outcome::Failed(kind) => return format!("tried to {} {source}: {kind}", infinitive(name)),
         Outcome::Done(count) => *count,
     };
     let bytes = || counted(count.into(), "byte");
@@ -250,6 +254,20 @@ impl Display for Time {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trace::event::Source;
+
+    #[test]
+    fn a_failure_is_told_in_the_systems_words_where_there_are_no_better_ones() {
+        let told = |error: io::Error| {
+            let (outcome, source) = (Outcome::failed(&error), Source::Service(0));
+            sentence_of_call(&Call { name: "accept", source, outcome, took: 0 })
+        };
+        let wanted = "tried to accept at service 0: too many open files";
+        assert_eq!(told(io::Error::from_raw_os_error(libc::EMFILE)), wanted);
+        let wanted = "tried to accept at service 0: operation would block";
+        assert_eq!(told(io::ErrorKind::WouldBlock.into()), wanted);
+        assert_eq!(told(io::Error::from_raw_os_error(libc::EAGAIN)), wanted);
+    }
 
     #[test]
     fn a_time_is_short_and_exact_enough() {

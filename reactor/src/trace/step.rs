@@ -1,11 +1,12 @@
 //! A record in words and values, for those who write it down.
 
 use std::fmt::Display;
+use std::io;
 
 use super::event::{Event, Outcome, Source};
 use crate::id::{ConnId, ListenerId};
 use crate::readiness::{Readiness, Signal};
-use crate::reason::Deadline;
+use crate::reason::{Deadline, describe};
 
 /// A system call.
 pub(super) struct Call {
@@ -100,7 +101,7 @@ impl Step {
     fn outcome(self, outcome: Outcome) -> Self {
         match outcome {
             Outcome::Done(count) => self.number("result", count),
-            Outcome::Failed(kind) => self.text("error", kind),
+            Outcome::Failed { kind, code } => self.text("error", failure(kind, code)),
         }
     }
 }
@@ -202,6 +203,14 @@ impl Event {
             // Those above and these are all there are.
             _ => Step::new("unknown"),
         }
+    }
+}
+
+/// Why a call failed: in the system's words, if there are no better ones.
+pub(super) fn failure(kind: io::ErrorKind, code: i32) -> String {
+    match code {
+        0 => kind.to_string(),
+        code => describe(&io::Error::from_raw_os_error(code)),
     }
 }
 
