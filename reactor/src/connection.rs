@@ -22,7 +22,7 @@ use crate::reason::{CloseReason, Deadline};
 use crate::socket::address::Address;
 use crate::timers::{NEVER, Nanos, Timers, after};
 use crate::trace::event::Event;
-use crate::trace::tap::Tap;
+use crate::trace::tap::{Tap, saturated};
 use crate::write_queue::WriteQueue;
 
 /// Where a connection comes from.
@@ -362,7 +362,13 @@ impl Table {
             Outgoing::Shared(bytes) => queue.push_shared(bytes),
         }
         let queued = queue.len();
-        self.counters.queued_bytes().add((queued - before) as u64);
+        let added = (queued - before) as u64;
+        self.counters.queued_bytes().add(added);
+        self.tap.note(|| Event::Queued {
+            connection: id,
+            bytes: saturated(added),
+            queued: queued as u64,
+        });
         if let Some(limits) = self.limits.get(usize::from(connection.service)) {
             if queued >= limits.queue_high.max(1) && !connection.full {
                 connection.full = true;

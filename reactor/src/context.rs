@@ -19,6 +19,7 @@ use crate::socket::address::Address;
 use crate::socket::connect::Connect;
 use crate::timers::{NEVER, Nanos, after};
 use crate::trace::event::Event;
+use crate::trace::tap::saturated;
 
 /// All that contexts reach: the handlers' half of the loop.
 pub(crate) struct Core {
@@ -173,6 +174,8 @@ impl<'a> Context<'a> {
             core.dirty_sockets.push(socket);
         }
         outbox.bytes += datagram.len();
+        let bytes = saturated(datagram.len() as u64);
+        core.table.tap.note(|| Event::DatagramQueued { socket, bytes });
         outbox.queue.push_back((to.clone(), datagram.to_vec()));
         true
     }

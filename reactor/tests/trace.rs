@@ -78,6 +78,7 @@ fn one_echoed_message_is_told_step_by_step() {
             Event::VerbBegan(Verb::Receive),
             Event::Read { connection: peer, outcome: five, took: 0 },
             Event::CallbackBegan { callback, about },
+            Event::Queued { connection: peer, bytes: 5, queued: 5 },
             Event::CallbackEnded { callback, about, took: 0, panicked: false },
             Event::Read { connection: peer, outcome: empty, took: 0 },
             Event::Write { connection: peer, outcome: five, took: 0 },
@@ -147,6 +148,7 @@ turn 4, at 0 ns
   receive
     read 5 bytes from connection 0.1
     on_data of connection 0.1
+      queued 5 bytes for connection 0.1: 5 to write
     tried to read from connection 0.1: operation would block
     wrote 5 bytes to connection 0.1
   1 connection was ready; 0 bytes are queued
@@ -494,8 +496,8 @@ fn each_step_is_told_and_has_its_words_in_each_format() {
     let all = "accept accept_paused accept_resumed accepted bind budget_spent callback_began \
                callback_ended check_connect close close_listener close_socket closing connect \
                connect_failed connect_timed_out connected connecting datagram_dropped \
-               deadline_passed deadline_set draining drained ended finish finishing forced full \
-               lingering listen look_up looked_up messages paused read ready receive refused \
+               datagram_queued deadline_passed deadline_set draining drained ended finish finishing forced full \
+               lingering listen look_up looked_up messages paused queued read ready receive refused \
                register reset resumed send signalled stalled stopped stopping take_error \
                timer_cancelled timer_set turn_began turn_ended verb_began verb_ended woken write";
     let all: BTreeSet<String> = all.split_whitespace().map(str::to_owned).collect();

@@ -13,7 +13,6 @@ impl<D: Driver> Reactor<D> {
     /// All that is due is taken from the heap before the first handler hears of it: whatever it arms
     /// anew, for zero too, is the next turn's. So nobody is told twice in a turn, and nobody starves I/O.
     pub(super) fn expire(&mut self) {
-        self.core.table.tap.verb(Verb::Expire);
         let now = self.core.table.now;
         let mut due = std::mem::take(&mut self.due);
         while let Some((owner, at)) = self.core.table.timers.pop_due(now) {
@@ -26,6 +25,7 @@ impl<D: Driver> Reactor<D> {
             }
         }
         for owner in due.drain(..) {
+            self.core.table.tap.verb(Verb::Expire);
             let id = owner.id(self.core.table.loop_number());
             match owner.kind() {
                 Some(Kind::Connection) => self.expire_connection(ConnId(id)),

@@ -12,11 +12,11 @@ use crate::trace::event::{Event, Verb};
 
 impl<D: Driver> Reactor<D> {
     pub(super) fn reap(&mut self) {
-        self.core.table.tap.verb(Verb::Reap);
         // Whom a handler ends while it hears of another's end is the next turn's.
         let empty = std::mem::take(&mut self.batch);
         let mut gone = std::mem::replace(&mut self.core.table.gone, empty);
         if !gone.is_empty() {
+            self.core.table.tap.verb(Verb::Reap);
             self.retry_paused_acceptors();
         }
         for id in gone.drain(..) {

@@ -249,6 +249,10 @@ pub enum Event {
     /// It has ended, for good and for this reason.
     Ended { connection: ConnId, reason: CloseReason },
 
+    /// So many bytes are sent to it: they are at the end of its queue, which holds so many now.
+    Queued { connection: ConnId, bytes: u32, queued: u64 },
+    /// A datagram of so many bytes is sent: it is at the end of the socket's queue.
+    DatagramQueued { socket: SocketId, bytes: u32 },
     /// A budget of the turn is spent: there may be more, and others have their turn first.
     BudgetSpent { source: Source },
     /// The queue has reached its high mark, with so many bytes.

@@ -92,6 +92,10 @@ fn sentence_of_source(event: &Event) -> String {
         }
         Event::AcceptResumed { listener } => format!("listener {listener} accepts again"),
         Event::CloseSocket { socket } => format!("socket {socket} is closed"),
+        Event::DatagramQueued { socket, bytes } => {
+            let bytes = counted((*bytes).into(), "byte");
+            format!("queued a datagram of {bytes} at socket {socket}")
+        }
         Event::DatagramDropped { socket } => format!("a datagram of socket {socket} is dropped"),
         Event::TimerSet { timer, due } => format!("timer {timer} is set for {}", Due(*due)),
         Event::TimerCancelled { timer } => format!("timer {timer} is cancelled"),
@@ -127,6 +131,10 @@ fn sentence_of_connection(event: &Event) -> String {
             format!("connection {connection} lingers until the peer finishes")
         }
         Event::Ended { connection, reason } => format!("connection {connection} ends: {reason}"),
+        Event::Queued { connection, bytes, queued } => {
+            let bytes = counted((*bytes).into(), "byte");
+            format!("queued {bytes} for connection {connection}: {queued} to write")
+        }
         Event::Full { connection, queued } => {
             format!("the queue of connection {connection} is full: {}", counted(*queued, "byte"))
         }

@@ -155,6 +155,9 @@ impl Event {
             Self::DatagramDropped { socket } => {
                 Step::about("datagram_dropped", Source::Socket(*socket))
             }
+            Self::DatagramQueued { socket, bytes } => {
+                Step::about("datagram_queued", Source::Socket(*socket)).number("bytes", *bytes)
+            }
             Self::TimerSet { timer, due } => {
                 Step::about("timer_set", Source::Timer(*timer)).number("due", *due)
             }
@@ -188,6 +191,9 @@ impl Event {
             Self::Ended { connection, reason } => {
                 of_connection("ended", connection).text("why", reason)
             }
+            Self::Queued { connection, bytes, queued } => of_connection("queued", connection)
+                .number("bytes", *bytes)
+                .number("queued", *queued),
             Self::Full { connection, queued } => {
                 of_connection("full", connection).number("queued", *queued)
             }

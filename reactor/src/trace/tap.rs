@@ -227,6 +227,7 @@ impl Tap {
     }
 }
 
-fn saturated(nanoseconds: Nanos) -> u32 {
-    u32::try_from(nanoseconds).unwrap_or(u32::MAX)
+/// A number as records have room for it.
+pub(crate) fn saturated(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
