@@ -139,6 +139,11 @@ impl World {
         (network.receive_buffer, network.send_buffer) = (receive.max(1), send.max(1));
     }
 
+    /// From now on peers share so many IP addresses, which are otherwise their own. At least 1.
+    pub fn set_hosts(&mut self, count: u64) {
+        self.network.borrow_mut().hosts = count;
+    }
+
     /// From now on a name has these addresses.
     pub fn set_name(&mut self, name: &str, addresses: impl IntoIterator<Item = IpAddr>) {
         let addresses = addresses.into_iter().collect();

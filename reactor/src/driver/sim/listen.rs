@@ -288,9 +288,10 @@ impl Network {
         self.add_listener(owner, address, usize::MAX);
     }
 
-    /// Each peer is a host of its own.
+    /// Each peer is a host of its own, as far as there are hosts.
     pub(crate) fn peer_address(&mut self, peer: Id) -> Address {
-        let [_, _, _, _, _, high, middle, low] = (peer.slot() as u64).to_be_bytes();
+        let host = peer.slot() as u64 % self.hosts.max(1);
+        let [_, _, _, _, _, high, middle, low] = host.to_be_bytes();
         let port = self.free_port();
         Address::Ip((Ipv4Addr::new(172, 16 | high & 15, middle, low), port).into())
     }

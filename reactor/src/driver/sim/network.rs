@@ -181,6 +181,8 @@ pub(crate) struct Network {
     /// Sizes of the buffers of streams that are made from now on.
     pub(crate) receive_buffer: usize,
     pub(crate) send_buffer: usize,
+    /// How many addresses peers have together.
+    pub(crate) hosts: u64,
     /// By the peers' slots: no peer ever leaves.
     marks: Vec<Mark>,
     /// Peers that have news, in this order.
@@ -216,6 +218,7 @@ impl Network {
             descriptors_left: true,
             receive_buffer: 64 * 1024,
             send_buffer: 64 * 1024,
+            hosts: u64::MAX,
             marks: Vec::new(),
             acts: VecDeque::new(),
             arrivals: VecDeque::new(),

@@ -52,9 +52,11 @@ pub(super) fn furnish(setting: &mut Setting) {
         let arrival = setting.arrival();
         setting.world.add_peer_after(arrival, Talker::new(HERE, number));
     }
+    setting.add_operator([member]);
     for _ in 0..setting.random.size(1..20) {
         let arrival = setting.arrival();
         let client = client(setting);
+        let client = if setting.is_strict() { client.lenient() } else { client };
         setting.world.add_peer_after(arrival, client);
     }
 }
