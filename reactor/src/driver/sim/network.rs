@@ -8,9 +8,10 @@
 
 use std::cell::RefCell;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,11 +21,12 @@ use super::datagram::{Mailbox, Post};
 use super::faults::Faults;
 use super::listen::Listening;
 use super::random::Random;
-use super::stream::Endpoint;
+use super::stream::{Buffers, Endpoint};
 use crate::driver::Signal;
 use crate::id::{Arena, Id, Token};
 use crate::limits::Budgets;
 use crate::readiness::Readiness;
+use crate::socket::options::StreamOptions;
 use crate::timers::{NEVER, Nanos, after};
 
 /// A network, as its drivers and streams hold it.
@@ -111,7 +113,8 @@ pub(super) struct LoopSide {
     pub(super) rung: Arc<AtomicBool>,
     pub(super) resolved: VecDeque<(Token, io::Result<Vec<SocketAddr>>)>,
     pub(super) signals: VecDeque<Signal>,
-    budgets: Budgets,
+    /// Those of its turn; of a driver that is called by hand there are none.
+    budgets: Option<Budgets>,
 }
 
 /// Calls that one turn may make: budgets bound each source, and worlds have thousands of them at most.
@@ -128,16 +131,6 @@ struct Mark {
 impl Default for Mark {
     fn default() -> Self {
         Self { has_news: false, wakes_at: NEVER }
-    }
-}
-
-impl LoopSide {
-    pub(super) fn budget_of_bytes(&self) -> usize {
-        self.budgets.bytes.max(1)
-    }
-
-    pub(super) fn budget_of_accepts(&self) -> usize {
-        self.budgets.accepts.max(1)
     }
 }
 
@@ -175,9 +168,11 @@ pub(crate) struct Network {
     pub(super) mailboxes: Arena<Mailbox>,
     pub(super) loops: Vec<LoopSide>,
     pub(crate) names: BTreeMap<String, Vec<IpAddr>>,
+    /// Files of Unix sockets that nobody has any more.
+    pub(crate) files: BTreeSet<PathBuf>,
     /// The last port that was given to somebody who asked for any.
     pub(super) port: u16,
-    pub(super) descriptors_left: bool,
+    pub(crate) descriptors_left: bool,
     /// Sizes of the buffers of streams that are made from now on.
     pub(crate) receive_buffer: usize,
     pub(crate) send_buffer: usize,
@@ -212,6 +207,7 @@ impl Network {
             mailboxes: Arena::new(0),
             loops: Vec::new(),
             names: BTreeMap::new(),
+            files: BTreeSet::new(),
             port: 40_000,
             descriptors_left: true,
             receive_buffer: 64 * 1024,
@@ -248,9 +244,8 @@ impl Network {
     /// A loop's next turn begins; it may do as much as `budgets` say.
     pub(crate) fn begin_turn(&mut self, number: usize, budgets: &Budgets) {
         self.turn += 1;
-        self.calls_in_turn = 0;
         if let Some(side) = self.loops.get_mut(number) {
-            side.budgets = budgets.clone();
+            side.budgets = Some(budgets.clone());
         }
     }
 
@@ -282,6 +277,14 @@ impl Network {
     pub(crate) fn raise(&mut self, number: usize, signal: Signal) {
         if let Some(side) = self.loops.get_mut(number) {
             side.signals.push_back(signal);
+        }
+    }
+
+    /// What its owner may do in a turn, if it is a loop that takes turns.
+    pub(super) fn budgets(&self, owner: Owner) -> Option<&Budgets> {
+        match owner {
+            Owner::Loop { number, .. } => self.loops.get(number)?.budgets.as_ref(),
+            Owner::Peer(_) => None,
         }
     }
 
@@ -398,10 +401,26 @@ impl Network {
         }
     }
 
-    /// The addresses of a name.
+    /// The addresses of a name, or the one that it is.
     pub(super) fn look_up(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        if let Ok(address) = host.parse() {
+            return Ok(vec![SocketAddr::new(address, port)]);
+        }
         let found = self.names.get(host).ok_or(io::ErrorKind::NotFound)?;
         Ok(found.iter().map(|&address| SocketAddr::new(address, port)).collect())
+    }
+
+    /// The sizes of the buffers of a socket with these options.
+    pub(super) fn buffers(&self, options: &StreamOptions) -> Buffers {
+        let Buffers { receive, send } = self.usual_buffers();
+        Buffers {
+            receive: options.receive_buffer.unwrap_or(receive),
+            send: options.send_buffer.unwrap_or(send),
+        }
+    }
+
+    pub(crate) fn usual_buffers(&self) -> Buffers {
+        Buffers { receive: self.receive_buffer, send: self.send_buffer }
     }
 
     /// How long something is on its way.
@@ -451,6 +470,7 @@ impl Network {
     /// Takes a loop's edges, as epoll_wait(2) does: what is told of a source is its level now, and
     /// nothing is told of one whose level is nothing.
     pub(super) fn take_edges(&mut self, number: usize, edges: &mut Vec<(Token, Readiness)>) {
+        self.calls_in_turn = 0;
         let Some(side) = self.loops.get_mut(number) else { return };
         let mut ready = std::mem::take(&mut side.ready);
         for source in ready.drain(..) {
@@ -493,16 +513,20 @@ impl Network {
         }
     }
 
-    /// A word about a stream of which there is nothing to say.
+    /// A word about a stream of which there is nothing new to say: its level, and that it is readable,
+    /// which may turn out to be wrong (select(2), BUGS).
     fn add_spurious(&mut self, number: usize, edges: &mut Vec<(Token, Readiness)>) {
-        let watched = self.endpoints.iter().filter_map(|(_, endpoint)| match endpoint.owner {
-            Owner::Loop { number: owner, token } if owner == number => token,
+        let watched = self.endpoints.iter().filter_map(|(id, endpoint)| match endpoint.owner {
+            Owner::Loop { number: owner, token } if owner == number && endpoint.stands => {
+                Some((id, token?))
+            }
             _ => None,
         });
-        let watched: Vec<Token> = watched.collect();
-        if let Some(&token) = self.random.pick(&watched) {
-            let readiness = Readiness { readable: true, writable: true, ..Readiness::default() };
-            edges.push((token, readiness));
+        let watched: Vec<(Id, Token)> = watched.collect();
+        if let Some(&(id, token)) = self.random.pick(&watched)
+            && let Some(endpoint) = self.endpoints.get_mut(id)
+        {
+            edges.push((token, Readiness { readable: true, ..endpoint.level() }));
         }
     }
 

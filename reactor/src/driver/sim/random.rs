@@ -35,7 +35,7 @@ impl Random {
     /// A number below `bound`; 0 if that is 0.
     pub fn below(&mut self, bound: u64) -> u64 {
         // Lemire's multiplication, without the correction: a bias of 2^-64 times the bound harms nobody.
-        (u128::from(self.number()) * u128::from(bound) >> 64) as u64
+        ((u128::from(self.number()) * u128::from(bound)) >> 64) as u64
     }
 
     /// A number of a range; its start if it is empty.
