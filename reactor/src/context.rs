@@ -292,6 +292,12 @@ impl<'a> ConnContext<'a> {
         self.cx.core.table.get(self.id).is_some_and(|connection| connection.full)
     }
 
+    /// Whether it has ended, and its handler is to hear of that alone.
+    #[cfg(feature = "sim")]
+    pub(crate) fn is_gone(&self) -> bool {
+        self.cx.core.table.get(self.id).is_none_or(|connection| connection.life == Life::Gone)
+    }
+
     /// Whether its handler may be given bytes now.
     #[cfg(feature = "sim")]
     pub(crate) fn may_be_read(&self) -> bool {

@@ -8,13 +8,14 @@
 
 mod audit;
 mod client;
+mod clockwork;
 mod peer;
+mod verdict;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::net::IpAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use self::audit::Audit;
 pub use self::audit::{Audited, AuditedSession, Complaints};
 pub use self::client::{Chatter, Client, Ending, Operator};
 pub use self::peer::{Peer, PeerAddress, PeerContext, PeerSocket, PeerStream};
+pub use self::verdict::{Promise, Violation};
 use crate::config::{Config, ServiceConfig};
 use crate::driver::sim::SimDriver;
 use crate::driver::sim::faults::Faults;
@@ -31,10 +33,11 @@ use crate::handler::Handler;
 use crate::host::Service;
 use crate::id::{Arena, Id};
 use crate::limits::Budgets;
-use crate::reactor::{Reactor, Turn};
+use crate::reactor::Reactor;
 use crate::readiness::Signal;
-use crate::reason::ShutdownReport;
-use crate::timers::{NEVER, Nanos, after};
+use crate::reason::{ListenError, ShutdownReport};
+use crate::socket::listen::Listen;
+use crate::timers::{Nanos, after};
 use crate::trace::Recorder;
 
 /// A deterministic world: loops, scripted [peers](Peer), a network between them, and a clock that jumps.
@@ -113,65 +116,6 @@ const STORM: Duration = Duration::from_secs(2);
 const CALM: Duration = Duration::from_secs(3600);
 /// Then, within this time, loops that are asked to stop have stopped: longer than anybody lingers.
 const STOP: Duration = Duration::from_secs(30);
-/// Turns in a row that may come to nothing: one to take what was listed in vain off its list, and a few for
-/// spurious wake-ups.
-const BARREN_MAX: u32 = 16;
-/// How long a turn takes at most: what happens meanwhile, the next one is told together.
-const TURN_TIME: Duration = Duration::from_micros(20);
-
-/// A promise that was not kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violation {
-    /// Which.
-    pub promise: Promise,
-    /// When, since the world began.
-    at: Nanos,
-    /// What was seen, in a sentence.
-    pub text: String,
-}
-
-/// What a [`World`] holds a loop to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Promise {
-    /// The invariants of its tables hold between turns.
-    Invariants,
-    /// A turn does no more for one source than its budgets say.
-    Budgets,
-    /// It takes no turns for nothing.
-    Rest,
-    /// Callbacks come in their order, each `on_open` with one `on_close`, and none too early.
-    Callbacks,
-    /// Every byte arrives, or is dropped for a reason.
-    Bytes,
-    /// Once nothing goes wrong, everything comes to its end.
-    Liveness,
-    /// What is over leaves nothing behind.
-    Release,
-}
-
-impl Promise {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Invariants => "invariants",
-            Self::Budgets => "budgets",
-            Self::Rest => "rest",
-            Self::Callbacks => "callbacks",
-            Self::Bytes => "bytes",
-            Self::Liveness => "liveness",
-            Self::Release => "release",
-        }
-    }
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let at = Duration::from_nanos(self.at);
-        write!(f, "{} violated at {at:?}: {}", self.promise.name(), self.text)
-    }
-}
-
-impl std::error::Error for Violation {}
 
 impl World {
     /// A world in which [what goes wrong](Faults::drawn) is drawn from the seed.
@@ -246,8 +190,8 @@ impl World {
         number: LoopNumber,
         handler: H,
         config: ServiceConfig<H::Message>,
-        listen: impl Into<crate::Listen>,
-    ) -> Result<Service<Audited<H>>, crate::ListenError> {
+        listen: impl Into<Listen>,
+    ) -> Result<Service<Audited<H>>, ListenError> {
         let service = self.add(number, handler, config);
         let listen = listen.into();
         // For want of descriptors it may take some tries, as for anybody.
@@ -367,200 +311,15 @@ impl World {
         Ok(())
     }
 
-    /// Something happens, if anything does until then.
-    fn step(&mut self, until: Nanos) -> Result<bool, Violation> {
-        let mut turned = false;
-        for number in 0..self.loops.len() {
-            if self.is_due(number) {
-                self.turn(number)?;
-                turned = true;
-            }
-        }
-        if turned || self.let_peers_act() {
-            return Ok(true);
-        }
-        let next = self.next_at();
-        let mut network = self.network.borrow_mut();
-        if next > until {
-            network.now = until.max(network.now);
-            return Ok(false);
-        }
-        network.now = next.max(network.now);
-        network.happen();
-        Ok(true)
-    }
-
-    fn next_at(&self) -> Nanos {
-        let network = self.network.borrow();
-        let loops = (0..self.loops.len()).map(|number| self.due_at(number, &network));
-        loops.chain(network.next_at()).min().unwrap_or(NEVER)
-    }
-
-    /// When a loop has its next turn.
-    fn due_at(&self, number: usize, network: &Network) -> Nanos {
-        let Some(member) = self.loops.get(number) else { return NEVER };
-        if member.stopped.is_some() {
-            return NEVER;
-        }
-        if network.has_news(number) || network.is_rung(number) {
-            return member.busy_until.max(network.now);
-        }
-        match member.reactor.next_deadline() {
-            Some(deadline) => network.since_origin(deadline).max(member.busy_until),
-            None => NEVER,
-        }
-    }
-
-    fn is_due(&self, number: usize) -> bool {
-        let network = self.network.borrow();
-        self.due_at(number, &network) <= network.now
-    }
-
-    fn turn(&mut self, number: usize) -> Result<(), Violation> {
-        let Some(member) = self.loops.get_mut(number) else { return Ok(()) };
-        let before = progress(&self.network, member);
-        // A turn that comes because its time has come is not for nothing: somebody asked for it.
-        let says_there_is_work = member.reactor.next_deadline() == Some(member.reactor.origin());
-        self.network.borrow_mut().begin_turn(number, &member.budgets);
-        let reactor = &mut member.reactor;
-        let turn = catch_unwind(AssertUnwindSafe(|| reactor.turn(Some(Duration::ZERO))));
-        let Ok(turn) = turn else {
-            let text = format!("a turn of loop {number} does not end, or panicked");
-            return Err(self.violation(Promise::Rest, text));
-        };
-        match turn {
-            Ok(Turn::Ran) | Err(_) => {}
-            Ok(Turn::Stopped(report)) => member.stopped = Some(report),
-            Ok(Turn::Signal(Signal::Interrupt | Signal::Terminate)) => {
-                let again = member.reactor.is_stopping();
-                let grace = if again { Duration::ZERO } else { Duration::from_secs(10) };
-                member.reactor.shutdown(grace);
-            }
-            Ok(Turn::Signal(_)) => {}
-        }
-        let is_barren = says_there_is_work && before == progress(&self.network, member);
-        member.barren = if is_barren { member.barren + 1 } else { 0 };
-        let mut network = self.network.borrow_mut();
-        network.tally.turns += 1;
-        let mut time = network.random.time(&(Duration::ZERO..TURN_TIME));
-        let stall = network.faults.stall;
-        if network.random.chance(stall) {
-            let most = network.faults.stall_time;
-            time += network.random.time(&(Duration::ZERO..most));
-        }
-        member.busy_until = after(network.now, time);
-        drop(network);
-        self.check_turn(number)
-    }
-
-    fn let_peers_act(&mut self) -> bool {
-        let mut network = self.network.borrow_mut();
-        while let Some((peer, stream)) = network.arrivals.pop_front() {
-            if let Some(player) = self.peers.get_mut(peer) {
-                player.accepted.push_back(stream);
-                network.acts.push_back(peer);
-            }
-        }
-        let Some(peer) = network.acts.pop_front() else { return false };
-        if let Some(Player { peer: actor, accepted }) = self.peers.get_mut(peer) {
-            let calm = self.calm;
-            actor.act(&mut PeerContext { network: &mut network, peer, accepted, calm });
-        }
-        true
-    }
-
-    /// Time passes, and nothing else is waited for.
-    fn advance(&mut self, time: Duration) {
-        let until = self.after(time);
-        while matches!(self.step(until), Ok(true)) {}
-    }
-
     fn after(&self, time: Duration) -> Nanos {
         after(self.network.borrow().now, time)
     }
-}
-
-/// What grows whenever a loop gets somewhere.
-fn progress(network: &Shared, member: &Member) -> [u64; 4] {
-    let statistics = member.reactor.counters().read();
-    let network = network.borrow();
-    [network.progress, network.tally.events, statistics.callbacks, statistics.open]
 }
 
 /// A number of another world: a mistake in the program, which no input can cause.
 #[expect(clippy::panic, reason = "documented on `reactor`; there is no value to answer with")]
 fn stranger(number: LoopNumber) -> ! {
     panic!("{number:?} is not a loop of this world");
-}
-
-/// What is checked.
-impl World {
-    fn violation(&self, promise: Promise, text: String) -> Violation {
-        Violation { promise, at: self.network.borrow().now, text }
-    }
-
-    fn check_turn(&self, number: usize) -> Result<(), Violation> {
-        let Some(member) = self.loops.get(number) else { return Ok(()) };
-        if let Some(text) = self.network.borrow_mut().complaint.take() {
-            return Err(self.violation(Promise::Budgets, text));
-        }
-        if let Some(text) = self.complaints.take() {
-            return Err(self.violation(Promise::Callbacks, text));
-        }
-        if member.barren > BARREN_MAX {
-            let text = format!("loop {number} has taken {} turns for nothing", member.barren);
-            return Err(self.violation(Promise::Rest, text));
-        }
-        member.reactor.check().map_err(|text| self.violation(Promise::Invariants, text))
-    }
-
-    fn check_audits(&self, number: LoopNumber, member: &Member) -> Result<(), Violation> {
-        let mut sum = Audit::default();
-        let mut services = 0;
-        for (_, audit) in self.audits.iter().filter(|(of, _)| *of == number) {
-            let audit = audit.borrow();
-            audit.check_calls().map_err(|text| self.violation(Promise::Callbacks, text))?;
-            sum.add(&audit);
-            services += 1;
-        }
-        // Of services that are not audited nobody knows what they consumed.
-        if services < member.reactor.services() {
-            return Ok(());
-        }
-        let sums = sum.check_sums(&member.reactor.counters().read());
-        sums.map_err(|text| self.violation(Promise::Bytes, text))
-    }
-
-    fn peers_are_done(&self) -> bool {
-        self.peers.iter().all(|(_, player)| player.peer.is_done())
-    }
-
-    fn who_is_not_done(&self) -> String {
-        let waiting = self.peers.iter().filter(|(_, player)| !player.peer.is_done());
-        let complaints: Vec<String> =
-            waiting.filter_map(|(_, player)| player.peer.verdict().err()).take(3).collect();
-        format!("peers wait for ever: {}", complaints.join("; "))
-    }
-
-    fn hear_verdicts(&self) -> Result<(), Violation> {
-        let verdicts = self.peers.iter().map(|(_, player)| player.peer.verdict());
-        match verdicts.filter_map(Result::err).next() {
-            Some(text) => Err(self.violation(Promise::Bytes, text)),
-            None => Ok(()),
-        }
-    }
-
-    fn check_end(&self) -> Result<(), Violation> {
-        for (number, member) in self.loops.iter().enumerate() {
-            let released = member.reactor.check_released();
-            released.map_err(|text| self.violation(Promise::Release, text))?;
-            self.check_audits(LoopNumber(number), member)?;
-        }
-        match self.network.borrow().leftovers() {
-            Some(text) => Err(self.violation(Promise::Release, format!("left behind: {text}"))),
-            None => Ok(()),
-        }
-    }
 }
 
 impl fmt::Debug for World {

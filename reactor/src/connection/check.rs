@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Connection, Life, Table};
 use crate::id::ConnId;
+use crate::limits::Limits;
 use crate::timers::NEVER;
 
 impl Table {
@@ -50,21 +51,16 @@ impl Table {
         }
     }
 
-    fn check_connection(&self, connection: &Connection) -> Result<(), &'static str> {
-        let Some(limits) = self.limits(connection.service) else { return Err("of no service") };
+    fn check_bounds(&self, connection: &Connection, limits: &Limits) -> Result<(), &'static str> {
         let queued = connection.queued();
-        let ends = connection.life == Life::Closing || connection.finish;
         let lives = matches!(connection.life, Life::Open | Life::Closing);
         let wrong = [
-            (connection.queue.is_some() && queued == 0, "it holds an empty queue"),
             (limits.queue_max != 0 && queued > limits.queue_max, "its queue is over the limit"),
             (queued >= limits.queue_high && !connection.full, "its queue is full, and it is not"),
             (
                 lives && connection.full && queued <= limits.queue_low && !connection.listed_dirty,
                 "its queue has drained, and it is full",
             ),
-            (connection.rest.as_ref().is_some_and(|rest| rest.is_empty()), "an empty remainder"),
-            (connection.rest.is_some() && connection.life != Life::Open, "a remainder for nobody"),
             (
                 limits.input_max != 0
                     && connection.hears()
@@ -72,6 +68,20 @@ impl Table {
                     && connection.rest.as_ref().is_some_and(|rest| rest.len() > limits.input_max),
                 "its unconsumed input is over the limit",
             ),
+        ];
+        first(&wrong)
+    }
+
+    fn check_connection(&self, connection: &Connection) -> Result<(), &'static str> {
+        let Some(limits) = self.limits(connection.service) else { return Err("of no service") };
+        self.check_bounds(connection, limits)?;
+        let queued = connection.queued();
+        let ends = connection.life == Life::Closing || connection.finish;
+        let lives = matches!(connection.life, Life::Open | Life::Closing);
+        let wrong = [
+            (connection.queue.is_some() && queued == 0, "it holds an empty queue"),
+            (connection.rest.as_ref().is_some_and(|rest| rest.is_empty()), "an empty remainder"),
+            (connection.rest.is_some() && connection.life != Life::Open, "a remainder for nobody"),
             (connection.armed > connection.due(), "its timer is due after its deadline"),
             (
                 connection.offer
@@ -96,10 +106,7 @@ impl Table {
                 "it lingers without having finished",
             ),
         ];
-        match wrong.into_iter().find(|(is_wrong, _)| *is_wrong) {
-            Some((_, text)) => Err(text),
-            None => Ok(()),
-        }
+        first(&wrong)
     }
 
     /// How many connections have an entry among the timers.
@@ -110,5 +117,13 @@ impl Table {
     /// Whether it is on the ready list, and on the dirty one.
     pub(crate) fn listed(&self, id: ConnId) -> (bool, bool) {
         self.get(id).map_or((false, false), |found| (found.listed_ready, found.listed_dirty))
+    }
+}
+
+/// The first thing that is wrong.
+fn first(wrong: &[(bool, &'static str)]) -> Result<(), &'static str> {
+    match wrong.iter().find(|(is_wrong, _)| *is_wrong) {
+        Some((_, text)) => Err(text),
+        None => Ok(()),
     }
 }

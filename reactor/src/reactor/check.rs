@@ -1,6 +1,7 @@
 //! What must be true of the loop between any two turns.
 
 use super::Reactor;
+use super::shutdown::Phase;
 use super::wait::Link;
 use crate::connection::{Connection, Life};
 use crate::driver::Driver;
@@ -24,6 +25,11 @@ impl<D: Driver> Reactor<D> {
         self.check_sockets()?;
         if self.hosts.has_messages() && !self.more_messages && !self.alarm.is_rung() {
             return Err("somebody has said something, and nobody will hear it".to_owned());
+        }
+        let listed = table.ready.len() + table.dirty.len() + table.gone.len();
+        let goes_on = !matches!(self.phase, Phase::Stopped(_));
+        if goes_on && listed > 0 && self.next_deadline() != Some(self.origin()) {
+            return Err(format!("{listed} connections are on lists, and the loop would sleep"));
         }
         let admitted = table.iter().filter(|(_, connection)| connection.admitted).count() as u64;
         match table.counters.open().get() {

@@ -134,6 +134,11 @@ impl<H> Audited<H> {
         std::panic::resume_unwind(Box::new("a fault of the simulated world"))
     }
 
+    /// Whoever has ended hears `on_close` and nothing else.
+    fn expect_alive(&self, callback: &str, cx: &ConnContext<'_>) {
+        self.expect(!cx.is_gone(), || format!("{callback} of {}, which has ended", cx.id()));
+    }
+
     fn expect(&self, holds: bool, otherwise: impl FnOnce() -> String) {
         self.complaints.expect(holds, otherwise);
     }
@@ -190,6 +195,7 @@ impl<H: Handler> Handler for Audited<H> {
         input: &mut ReadBuffer,
         cx: &mut ConnContext<'_>,
     ) {
+        self.expect_alive("on_eof", cx);
         self.expect(!session.eof, || format!("on_eof of {} again", cx.id()));
         session.eof = true;
         self.may_panic_about(cx);
@@ -199,6 +205,7 @@ impl<H: Handler> Handler for Audited<H> {
     }
 
     fn on_drained(&mut self, session: &mut Self::Session, cx: &mut ConnContext<'_>) {
+        self.expect_alive("on_drained", cx);
         self.expect(!cx.is_full(), || format!("on_drained of {}, which is full", cx.id()));
         self.may_panic_about(cx);
         self.handler.on_drained(&mut session.session, cx);
@@ -210,6 +217,7 @@ impl<H: Handler> Handler for Audited<H> {
         which: Deadline,
         cx: &mut ConnContext<'_>,
     ) {
+        self.expect_alive("on_deadline", cx);
         self.may_panic_about(cx);
         self.handler.on_deadline(&mut session.session, which, cx);
     }

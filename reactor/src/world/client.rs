@@ -174,10 +174,8 @@ impl Client {
 
     fn said_all(&mut self, stream: PeerStream, cx: &mut PeerContext<'_>) {
         match self.ending {
-            Ending::Finish => match cx.finish(stream) {
-                Ok(()) => self.finished = true,
-                Err(_) => {} // it does not stand yet, or not any more: a read will tell
-            },
+            // If it does not stand yet, or not any more, a read will tell.
+            Ending::Finish => self.finished = cx.finish(stream).is_ok(),
             Ending::Close => self.finished = true,
             Ending::Leave | Ending::Reset => self.end(Ok(()), cx),
             Ending::Stay if cx.is_calm() => self.end(Ok(()), cx),

@@ -50,11 +50,38 @@ pub(crate) fn visit(options: &MuseumOptions) -> Result<bool, String> {
     for exhibit in &chosen {
         let found = show(exhibit, &workshop, &copy, options.seeds)?;
         caught += usize::from(found.is_some());
-        let verdict = found.unwrap_or_else(|| "NOT FOUND".to_owned());
-        println!("{:02} {:<36} {verdict}", exhibit.number, exhibit.name);
+        let Exhibit { number, name, .. } = exhibit;
+        match found {
+            None => println!("{number:02} {name:<36} NOT FOUND"),
+            Some(Found { service, line }) => {
+                println!("{number:02} {name:<36} {}, {line}", service.name());
+                if !options.numbers.is_empty() {
+                    tell_replay(exhibit, service, &line);
+                }
+            }
+        }
     }
     println!("{caught} of {} caught", chosen.len());
     Ok(caught == chosen.len())
+}
+
+/// How a bug showed itself.
+struct Found {
+    service: Service,
+    /// What the simulator said: the seed, and the promise.
+    line: String,
+}
+
+/// How to see it with one's own eyes.
+fn tell_replay(exhibit: &Exhibit, service: Service, line: &str) {
+    let patch = format!("{PATCHES}/{:02}-{}.patch", exhibit.number, exhibit.name);
+    let seed = line.strip_prefix("seed ").and_then(|rest| rest.split(':').next()).unwrap_or("1");
+    println!("   git apply {patch}");
+    println!(
+        "   cargo run --release -p sim -- --service {} --seed {seed} --explain | tail -40",
+        service.name()
+    );
+    println!("   git apply -R {patch}");
 }
 
 /// All exhibits, in the order of their numbers: files `NN-name.patch`.
@@ -80,7 +107,7 @@ fn show(
     workshop: &Path,
     copy: &Path,
     seeds: u64,
-) -> Result<Option<String>, String> {
+) -> Result<Option<Found>, String> {
     apply(exhibit, copy, &[])?;
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(copy).env("CARGO_TARGET_DIR", workshop.join("target"));
@@ -93,16 +120,16 @@ fn show(
     found
 }
 
-fn find(workshop: &Path, seeds: u64) -> Result<Option<String>, String> {
+fn find(workshop: &Path, seeds: u64) -> Result<Option<Found>, String> {
     let sim = workshop.join("target/museum/sim");
-    for service in Service::value_variants() {
+    for &service in Service::value_variants() {
         let mut run = Command::new(&sim);
         run.args(["--service", service.name(), "--seeds", &seeds.to_string()]);
         let run = output(&mut run)?;
         if !run.status.success() {
             let told = text(&run.stdout);
             let line = told.lines().next().unwrap_or("the program did not survive it");
-            return Ok(Some(format!("{}, {line}", service.name())));
+            return Ok(Some(Found { service, line: line.to_owned() }));
         }
     }
     Ok(None)

@@ -36,13 +36,14 @@ pub(crate) struct Session {
     /// It has paused over what it was lent, and goes on.
     goes_on: bool,
     collected: Vec<u8>,
-    due: Option<Instant>,
     ticks: u32,
 }
 
 /// What a timer is for.
 enum Purpose {
     Resume(ConnId),
+    /// A connection is to have a deadline again.
+    Ask(ConnId),
     Tick,
 }
 
@@ -58,6 +59,8 @@ pub(crate) struct Everything {
     heard: BTreeMap<usize, u64>,
     timers: BTreeMap<TimerId, (Instant, Purpose)>,
     ticks: u32,
+    /// Deadlines that are set.
+    deadlines: BTreeMap<ConnId, Instant>,
     pipes: Pipes,
     room: Broadcast,
     connects: BTreeMap<ConnId, (u8, Instant)>,
@@ -83,6 +86,7 @@ impl Everything {
             heard: BTreeMap::new(),
             timers: BTreeMap::new(),
             ticks: 0,
+            deadlines: BTreeMap::new(),
             pipes: Pipes::default(),
             room: Broadcast::default(),
             connects: BTreeMap::new(),
@@ -157,7 +161,13 @@ impl Everything {
             Some(b'r') => {
                 self.room.join(cx.id());
             }
-            Some(b'x') => self.careless.push(cx.id()),
+            Some(b'x') => {
+                self.careless.push(cx.id());
+                if self.random.chance(0.5) {
+                    // Tens of milliseconds: some of them pass together.
+                    cx.set_deadline(Duration::from_millis(10 + self.random.below(3) * 10));
+                }
+            }
             _ => {}
         }
     }
@@ -183,10 +193,31 @@ impl Everything {
         }
     }
 
-    fn ask_for_deadline(&mut self, session: &mut Session, cx: &mut ConnContext<'_>) {
+    fn ask_for_deadline(&mut self, cx: &mut ConnContext<'_>) {
         let delay = self.delay();
         cx.set_deadline(delay);
-        session.due = Some(cx.now() + delay);
+        self.deadlines.insert(cx.id(), cx.now() + delay);
+    }
+
+    /// It was set once, and passes once: not early, and not late.
+    fn check_deadline(&mut self, cx: &ConnContext<'_>) {
+        let (now, id) = (cx.now(), cx.id());
+        let due = self.deadlines.remove(&id);
+        self.complaints.expect(due.is_some(), || format!("a deadline of {id} that was not set"));
+        if let Some(due) = due {
+            self.complaints.expect(now >= due, || format!("the deadline of {id} is early"));
+            self.complaints.expect(now < due + LATE, || format!("the deadline of {id} is late"));
+        }
+    }
+
+    /// Who goes takes a friend along, now and then.
+    fn take_along(&mut self, cx: &mut ConnContext<'_>) {
+        if let Some(&friend) = self.random.pick(&self.careless)
+            && self.random.chance(0.3)
+            && let Some(mut friend) = cx.at(friend)
+        {
+            friend.abort();
+        }
     }
 
     fn connect(&mut self, input: &mut ReadBuffer, cx: &mut ConnContext<'_>) {
@@ -242,7 +273,7 @@ impl Everything {
                 }
             }
             8 => cx.at_turn_end(),
-            9 => cx.set_deadline(Duration::from_millis(self.random.below(20))),
+            9 | 10 => cx.set_deadline(Duration::from_millis(self.random.below(20))),
             _ => {
                 cx.forward(input);
             }
@@ -304,7 +335,7 @@ impl Handler for Everything {
             Some(b'w') => session.collected.extend_from_slice(input.take()),
             Some(b'd') => {
                 input.take();
-                self.ask_for_deadline(session, cx);
+                self.ask_for_deadline(cx);
             }
             Some(b'l') => {
                 cx.send(whole_lines(input));
@@ -324,7 +355,7 @@ impl Handler for Everything {
             }
             Some(b'w') => {
                 session.collected.extend_from_slice(input.take());
-                self.ask_for_deadline(session, cx);
+                self.ask_for_deadline(cx);
             }
             Some(b'p') => {
                 cx.forward(input);
@@ -342,16 +373,13 @@ impl Handler for Everything {
     }
 
     fn on_deadline(&mut self, session: &mut Session, which: Deadline, cx: &mut ConnContext<'_>) {
-        if which == Deadline::Idle || session.role == Some(b'x') {
-            return cx.close();
-        }
-        let due = session.due.take();
-        self.complaints
-            .expect(due.is_some(), || format!("a deadline of {} that was not set", cx.id()));
-        if let Some(due) = due {
-            let (now, id) = (cx.now(), cx.id());
-            self.complaints.expect(now >= due, || format!("the deadline of {id} is early"));
-            self.complaints.expect(now < due + LATE, || format!("the deadline of {id} is late"));
+        match (which, session.role) {
+            (Deadline::Set, Some(b'x')) => {
+                self.take_along(cx);
+                return cx.close();
+            }
+            (Deadline::Set, _) => self.check_deadline(cx),
+            _ => return cx.close(),
         }
         if session.role == Some(b'w') {
             cx.send(&session.collected);
@@ -361,7 +389,8 @@ impl Handler for Everything {
         cx.send(b"!");
         match session.ticks {
             3.. => cx.close(),
-            _ => self.ask_for_deadline(session, cx),
+            1 => self.set_timer(Purpose::Ask(cx.id()), cx), // meanwhile it has none
+            _ => self.ask_for_deadline(cx),
         }
     }
 
@@ -372,6 +401,7 @@ impl Handler for Everything {
         if self.gone.len() > 8 {
             self.gone.pop_front();
         }
+        self.deadlines.remove(&id);
         self.careless.retain(|&other| other != id);
         match session.role {
             None | Some(b'c') => {
@@ -380,15 +410,7 @@ impl Handler for Everything {
             Some(b'r') => {
                 self.room.leave(id, cx);
             }
-            Some(b'x') => {
-                // Who goes takes a friend along, now and then.
-                if let Some(&friend) = self.random.pick(&self.careless)
-                    && self.random.chance(0.3)
-                    && let Some(mut friend) = cx.at(friend)
-                {
-                    friend.abort();
-                }
-            }
+            Some(b'x') => self.take_along(cx),
             _ => {}
         }
     }
@@ -425,6 +447,13 @@ impl Handler for Everything {
         self.complaints.expect(now < due + LATE, || format!("{timer:?} is late"));
         match purpose {
             Purpose::Tick => self.tick(cx),
+            Purpose::Ask(id) => {
+                if let Some(mut asked) = cx.at(id)
+                    && asked.can_send()
+                {
+                    self.ask_for_deadline(&mut asked);
+                }
+            }
             Purpose::Resume(id) => {
                 if let Some(mut paused) = cx.at(id) {
                     paused.resume();
