@@ -5,6 +5,7 @@
 
 pub(crate) mod by_hand;
 pub(crate) mod datagram;
+pub(crate) mod edges;
 pub(crate) mod faults;
 pub(crate) mod listen;
 pub(crate) mod network;

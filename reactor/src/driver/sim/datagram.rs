@@ -54,9 +54,12 @@ pub(crate) struct Post {
 
 impl Mailbox {
     pub(super) fn level(&self) -> Readiness {
-        let error = self.error.is_some();
-        let readable = error || !self.arrived.is_empty();
-        Readiness { readable, writable: !self.full, error, ..Readiness::default() }
+        Readiness {
+            readable: !self.arrived.is_empty(),
+            writable: !self.full,
+            error: self.error.is_some(),
+            ..Readiness::default()
+        }
     }
 }
 

@@ -255,11 +255,13 @@ impl Network {
         endpoint.may_write()?;
         let total: usize = slices.iter().map(|slice| slice.len()).sum();
         let room = endpoint.send_buffer.saturating_sub(endpoint.used()).min(total);
+        // A Unix stream of which all has been read has all its room.
+        let may_hold = faulty && (endpoint.unread > 0 || !endpoint.is_unix());
         let (would_block, short) = (self.faults.would_block, self.faults.short_write);
-        if total > 0 && (room == 0 || faulty && self.random.chance(would_block)) {
+        if total > 0 && (room == 0 || may_hold && self.random.chance(would_block)) {
             return self.no_room(id);
         }
-        let short = faulty && room > 1 && self.random.chance(short);
+        let short = may_hold && room > 1 && self.random.chance(short);
         let mut left = if short { self.random.size(1..room) } else { room };
         let count = left;
         let Some(endpoint) = self.endpoints.get_mut(id) else { return Err(gone()) };
