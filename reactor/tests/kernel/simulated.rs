@@ -1,0 +1,133 @@
+//! Simulated sockets. One seed is one ground.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use reactor::sim::{Faults, Random, SimDriver, SimNetwork};
+use reactor::{Address, Bind, Driver, Listen, Target};
+
+use crate::compare::differences;
+use crate::ground::{Ground, Hope, Watcher};
+use crate::language::Kind;
+use crate::play::play;
+use crate::script::{Place, Scenario};
+
+/// Longer than anything is on its way; a connect that found a full queue is tried again later.
+const REST: Duration = Duration::from_millis(100);
+
+/// Longer than it takes until such a one is tried again.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// Seeds for each scenario and kind.
+const SEEDS: u64 = 120;
+
+struct SimGround {
+    network: SimNetwork,
+    driver: SimDriver,
+    random: Random,
+    files: u32,
+}
+
+impl SimGround {
+    fn new(seed: u64, scenario: &Scenario, kind: Kind) -> Self {
+        let mut random = Random::new(seed);
+        let slowest = Duration::from_micros([0, 2, 100, 1000][random.size(0..4)]);
+        let mut faults = Faults { latency: Duration::ZERO..slowest, ..Faults::none() };
+        if scenario.rough {
+            (faults.datagram_loss, faults.datagram_duplicate) = (0.3, 0.5);
+        } else if kind == Kind::Udp {
+            faults.latency.start = slowest; // none overtakes another
+        }
+        let mut network = SimNetwork::new(random.number(), faults);
+        network.set_name("localhost", [IpAddr::from(Ipv4Addr::LOCALHOST)]);
+        Self { driver: network.driver(), network, random, files: 0 }
+    }
+
+    fn wait(&mut self, watcher: &mut dyn Watcher) {
+        let on_event = |token, readiness| watcher.event(token, readiness);
+        self.driver.wait(Some(Duration::ZERO), on_event).unwrap();
+    }
+
+    fn path(&mut self) -> PathBuf {
+        self.files += 1;
+        format!("/run/{}", self.files).into()
+    }
+
+    fn target(&mut self, kind: Kind) -> Target {
+        match kind {
+            Kind::Tcp | Kind::Udp => SocketAddr::from(([10, 0, 0, 1], 0)).into(),
+            Kind::Unix | Kind::Datagram => Target::Unix(self.path()),
+            Kind::Names => panic!("names have no sockets"),
+        }
+    }
+}
+
+impl Ground for SimGround {
+    type Driver = SimDriver;
+
+    fn driver(&mut self) -> &mut SimDriver {
+        &mut self.driver
+    }
+
+    /// However long it takes until somebody has looked, on a machine that may be busy.
+    fn pass(&mut self) {
+        let most = [0, 0, 1000][self.random.size(0..3)];
+        let time = self.random.time(&(Duration::ZERO..Duration::from_micros(most)));
+        self.network.pass(time);
+    }
+
+    /// Waits often at first, and then ever less so.
+    fn settle(&mut self, watcher: &mut dyn Watcher) {
+        if self.random.chance(0.5) {
+            self.wait(watcher);
+        }
+        let mut pause = Duration::from_nanos(self.random.below_range(1000..200_000));
+        let mut passed = Duration::ZERO;
+        while passed < REST || watcher.hope() == Hope::Missing && passed < PATIENCE {
+            self.network.pass(pause);
+            self.wait(watcher);
+            passed += pause;
+            pause *= 2;
+        }
+    }
+
+    fn listen(&mut self, kind: Kind) -> Listen {
+        Listen::at(self.target(kind))
+    }
+
+    fn bind(&mut self, kind: Kind) -> Bind {
+        Bind::at(self.target(kind))
+    }
+
+    fn empty(&mut self, kind: Kind, place: Place) -> Address {
+        assert_ne!(place, Place::Former);
+        match kind {
+            Kind::Tcp | Kind::Udp => Address::Ip(SocketAddr::from(([10, 0, 0, 2], 9))),
+            _ => {
+                let path = self.path();
+                if place == Place::Deserted {
+                    self.network.leave_file(&path);
+                }
+                Address::Unix(Some(path.into()))
+            }
+        }
+    }
+
+    /// It is one or the other from the beginning.
+    fn set_rough(&mut self, _: bool) {}
+
+    fn exhaust(&mut self, exhaust: bool) {
+        self.network.set_descriptors(!exhaust);
+    }
+}
+
+#[test]
+fn the_simulator_does_all_that_is_written_and_nothing_else() {
+    let found = crate::play_all(crate::by_kind(), 4, |scenario, kind| {
+        let play = |seed| play(scenario, kind, &mut SimGround::new(seed, scenario, kind));
+        let runs: Vec<_> = (1..=SEEDS).map(play).collect();
+        differences(scenario, kind, &runs)
+    });
+    assert!(found.is_empty(), "{} differences:\n{}", found.len(), found.join("\n"));
+}
