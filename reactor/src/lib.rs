@@ -124,6 +124,7 @@ pub use write_queue::WriteQueue;
 /// report. With the feature `sim`.
 #[cfg(feature = "sim")]
 pub mod sim {
+    pub use crate::driver::sim::by_hand::SimNetwork;
     pub use crate::driver::sim::faults::Faults;
     pub use crate::driver::sim::network::Tally;
     pub use crate::driver::sim::random::Random;

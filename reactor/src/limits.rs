@@ -138,6 +138,12 @@ impl Admission {
         self.0.connections.load(Ordering::Relaxed)
     }
 
+    /// Whether nobody is in, under any address either.
+    #[cfg(feature = "sim")]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.connections() == 0 && self.addresses().is_empty()
+    }
+
     /// Whether somebody else holds it too.
     pub(crate) fn is_shared(&self) -> bool {
         Arc::strong_count(&self.0) > 1

@@ -133,10 +133,15 @@ impl World {
     }
 
     /// The sizes of the socket buffers of streams that are made from now on, in bytes: for receiving, and
-    /// for sending. At least 1; 64 KiB each, unless this is called.
+    /// for sending, unless their options say otherwise. At least 1; 64 KiB each, unless this is called.
     pub fn set_buffers(&mut self, receive: usize, send: usize) {
         let mut network = self.network.borrow_mut();
         (network.receive_buffer, network.send_buffer) = (receive.max(1), send.max(1));
+    }
+
+    /// From now on peers share so many IP addresses, which are otherwise their own. At least 1.
+    pub fn set_hosts(&mut self, count: u64) {
+        self.network.borrow_mut().hosts = count;
     }
 
     /// From now on a name has these addresses.

@@ -16,6 +16,8 @@ const SHARED_MIN: usize = 256;
 
 /// So many chunks leave in one system call; the kernel takes up to 1,024, which no stack needs.
 const SLICES_MAX: usize = 64;
+/// As many as there are as a rule.
+const FEW_SLICES: usize = 4;
 
 /// A queue that has drained keeps the memory of one chunk up to this size for the next bytes.
 const KEPT_MAX: usize = 4 * 1024;
@@ -138,7 +140,15 @@ impl WriteQueue {
         &mut self,
         write: impl FnOnce(&[IoSlice<'_>]) -> io::Result<usize>,
     ) -> io::Result<usize> {
-        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        // To clear room for many costs more than all else here, and there are rarely many.
+        let (mut few, mut many);
+        let slices: &mut [IoSlice<'_>] = if self.chunks.len() <= FEW_SLICES {
+            few = [IoSlice::new(&[]); FEW_SLICES];
+            &mut few
+        } else {
+            many = [IoSlice::new(&[]); SLICES_MAX];
+            &mut many
+        };
         let count = self.chunks.len().min(SLICES_MAX);
         for (slice, chunk) in slices.iter_mut().zip(&self.chunks) {
             *slice = IoSlice::new(chunk.as_slice());

@@ -235,7 +235,7 @@ fn a_loop_that_was_stopping_opened_listeners() {
 #[test]
 fn a_handler_swapped_the_loops_block_for_a_small_one() {
     let mut probe = Probe::default();
-    let mut own = reactor::ReadBuffer::from(&b"x"[..]);
+    let mut own = ReadBuffer::from(&b"x"[..]);
     probe.data = Box::new(move |input, _| {
         std::mem::swap(input, &mut own);
         input.take();

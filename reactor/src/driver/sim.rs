@@ -3,12 +3,16 @@
 //! No thread, no real clock, no real socket. The loop cannot tell the difference, and the same seed gives
 //! the same run.
 
+pub(crate) mod by_hand;
 pub(crate) mod datagram;
+pub(crate) mod edges;
 pub(crate) mod faults;
 pub(crate) mod listen;
 pub(crate) mod network;
 pub(crate) mod random;
 pub(crate) mod stream;
+pub(crate) mod tcp;
+pub(crate) mod unix;
 
 use std::io::{self, IoSlice};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -125,8 +129,10 @@ impl Driver for SimDriver {
         let named = |error| ListenError { address: listen.target().to_string(), error };
         let address = self.place(listen.target()).map_err(named)?;
         let backlog = listen.backlog_size();
-        let id = self.network.borrow_mut().listen(self.owner(token), &address, backlog);
-        let id = id.map_err(named)?;
+        let mut network = self.network.borrow_mut();
+        let buffers = network.buffers(listen.options());
+        let id = network.listen(self.owner(token), &address, backlog, buffers).map_err(named)?;
+        drop(network);
         Ok((SimListener { network: Rc::clone(&self.network), id }, address))
     }
 
@@ -143,19 +149,25 @@ impl Driver for SimDriver {
         self.network.borrow_mut().register(stream.id, token)
     }
 
-    fn connect(&mut self, to: &Address, _: &Connect, token: Token) -> io::Result<SimStream> {
+    fn connect(&mut self, to: &Address, with: &Connect, token: Token) -> io::Result<SimStream> {
         let local = match to {
             Address::Ip(_) => self.local(),
             Address::Unix(_) => Address::Unix(None),
         };
-        let id = self.network.borrow_mut().connect(self.owner(token), local, to)?;
+        let mut network = self.network.borrow_mut();
+        let buffers = network.buffers(&with.options);
+        let id = network.connect(self.owner(token), local, to, buffers)?;
+        drop(network);
         Ok(SimStream::new(&self.network, id, to))
     }
 
     fn bind(&mut self, bind: Bind, token: Token) -> Result<(SimSocket, Address), ListenError> {
         let named = |error| ListenError { address: bind.target().to_string(), error };
         let address = self.place(bind.target()).map_err(named)?;
-        let id = self.network.borrow_mut().bind(self.owner(token), &address).map_err(named)?;
+        let mut network = self.network.borrow_mut();
+        let buffers = network.buffers(bind.options());
+        let id = network.bind(self.owner(token), &address, buffers).map_err(named)?;
+        drop(network);
         Ok((SimSocket { network: Rc::clone(&self.network), id }, address))
     }
 

@@ -123,9 +123,12 @@ impl<D: Driver> Reactor<D> {
             ("bytes in queues", self.memory().queues),
             ("bytes of input", self.memory().inputs),
         ];
-        match left.into_iter().find(|(_, count)| *count != 0) {
-            Some((what, count)) => Err(format!("{count} {what} are left")),
-            None => Ok(()),
+        if let Some((what, count)) = left.into_iter().find(|(_, count)| *count != 0) {
+            return Err(format!("{count} {what} are left"));
+        }
+        match self.admissions.iter().all(|admission| admission.is_empty()) {
+            true => Ok(()),
+            false => Err("places are taken, and nobody is there".to_owned()),
         }
     }
 }

@@ -183,6 +183,11 @@ impl Listen {
         usize::try_from(self.backlog).unwrap_or(usize::MAX)
     }
 
+    #[cfg(feature = "sim")]
+    pub(crate) fn options(&self) -> &StreamOptions {
+        &self.options
+    }
+
     place_methods!();
     stream_option_methods!();
 
@@ -218,6 +223,11 @@ impl Bind {
     pub fn receive_buffer(mut self, bytes: usize) -> Self {
         self.options.receive_buffer = Some(bytes);
         self
+    }
+
+    #[cfg(feature = "sim")]
+    pub(crate) fn options(&self) -> &StreamOptions {
+        &self.options
     }
 
     place_methods!();

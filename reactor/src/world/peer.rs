@@ -93,9 +93,10 @@ impl PeerContext<'_> {
 
     /// Begins to connect. It stands when a write does not say `WouldBlock`; how it fails, a read tells.
     pub fn connect(&mut self, to: impl Into<PeerAddress>) -> PeerStream {
-        let local = self.network.peer_address(self.peer);
+        let to = to.into().0;
+        let local = self.network.peer_address(self.peer, &to);
         let owner = Owner::Peer(self.peer);
-        PeerStream(self.network.connect_peer(owner, local, &to.into().0))
+        PeerStream(self.network.connect_peer(owner, local, &to))
     }
 
     /// Listens; who connects is [accepted](Self::accepted) at once.
@@ -149,7 +150,8 @@ impl PeerContext<'_> {
 
     /// Opens a datagram socket; `None` if the address is taken.
     pub fn bind(&mut self, at: impl Into<PeerAddress>) -> Option<PeerSocket> {
-        self.network.bind(Owner::Peer(self.peer), &at.into().0).ok().map(PeerSocket)
+        let buffers = self.network.usual_buffers();
+        self.network.bind(Owner::Peer(self.peer), &at.into().0, buffers).ok().map(PeerSocket)
     }
 
     /// Receives a datagram into `room`.

@@ -99,7 +99,7 @@ fn levels() -> Vec<Scenario> {
         full("bytes and room may come on one edge", "ep_send_events polls again")
             .write(B, 5)
             .drain(B, [all(WouldBlock)])
-            .edges(A, tcp([edge(RW), edges([R, RW])]).unix([edge(RW)]))
+            .edges(A, tcp([edge(RW), edges([R, RW]), edges([W, RW])]).unix([edge(RW)]))
             .drain(A, [all(WouldBlock)]),
         scenario(
             "between a quarter and all there is room that is not told",

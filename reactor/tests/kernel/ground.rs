@@ -28,6 +28,9 @@ pub(crate) trait Ground {
 
     fn driver(&mut self) -> &mut Self::Driver;
 
+    /// Some time may pass before the next step, in which nobody waits. On the system it passes anyway.
+    fn pass(&mut self) {}
+
     /// Lets everything that is on its way arrive, and tells the events.
     ///
     /// On the system nobody knows what is on its way: there, what is hoped for decides how long it is

@@ -134,6 +134,7 @@ fn full() -> Vec<Scenario> {
             .stands(A)
             .stands(C)
             .try_connect(E, tcp([Seen::Done]).unix(NOBODY))
+            .edges(L, [none()])
             .accept(B, ACCEPTED)
             .accept(D, ACCEPTED)
             .accept(F, NOBODY),

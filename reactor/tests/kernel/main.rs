@@ -25,12 +25,15 @@ mod names;
 mod play;
 mod resets;
 mod script;
+#[cfg(feature = "sim")]
+mod simulated;
 mod watch;
 
 use std::collections::HashSet;
 use std::process::Command;
 use std::sync::Mutex;
 
+use compare::Difference;
 use language::Kind;
 use loopback::Loopback;
 use script::Scenario;
@@ -50,18 +53,21 @@ fn table() -> Vec<Scenario> {
     rooms.into_iter().flatten().collect()
 }
 
-/// What the kernel does that is not allowed.
-fn play_on_loopback(scenarios: Vec<(Scenario, Kind)>, threads: usize) -> Vec<String> {
+/// What is not as it is written.
+fn play_all(
+    scenarios: Vec<(Scenario, Kind)>,
+    threads: usize,
+    play: impl Fn(&Scenario, Kind) -> Vec<Difference> + Sync,
+) -> Vec<String> {
     let (work, found) = (Mutex::new(scenarios), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
                 // A statement of its own: the lock is not held while it is played.
                 while let Some((scenario, kind)) = { work.lock().unwrap().pop() } {
-                    let run = play::play(&scenario, kind, &mut Loopback::new());
-                    let violations = compare::violations(&scenario, kind, &run);
-                    let violations = violations.iter().map(ToString::to_string);
-                    found.lock().unwrap().extend(violations);
+                    let differences = play(&scenario, kind);
+                    let differences = differences.iter().map(ToString::to_string);
+                    found.lock().unwrap().extend(differences);
                 }
             });
         }
@@ -69,8 +75,18 @@ fn play_on_loopback(scenarios: Vec<(Scenario, Kind)>, threads: usize) -> Vec<Str
     found.into_inner().unwrap()
 }
 
-fn by_kind(exhausts: bool) -> Vec<(Scenario, Kind)> {
-    let rows = table().into_iter().filter(|scenario| scenario.exhausts() == exhausts);
+/// What the kernel does that is not allowed.
+fn play_on_loopback(exhausts: bool, threads: usize) -> Vec<String> {
+    let mut scenarios = by_kind();
+    scenarios.retain(|(scenario, _)| scenario.exhausts() == exhausts);
+    play_all(scenarios, threads, |scenario, kind| {
+        let run = play::play(scenario, kind, &mut Loopback::new());
+        compare::violations(scenario, kind, &run)
+    })
+}
+
+fn by_kind() -> Vec<(Scenario, Kind)> {
+    let rows = table().into_iter();
     rows.flat_map(|scenario| scenario.kinds.iter().map(move |&kind| (scenario.clone(), kind)))
         .collect()
 }
@@ -95,7 +111,7 @@ fn the_table_is_as_long_as_it_should_be_and_says_what_rules() {
 
 #[test]
 fn the_kernel_does_what_is_written() {
-    let found = play_on_loopback(by_kind(false), 8);
+    let found = play_on_loopback(false, 8);
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
@@ -106,7 +122,7 @@ fn the_kernel_does_what_is_written_without_descriptors() {
     // Alone in a process of its own, which may open few: nobody else is to run out of them.
     let child = "the_kernel_does_what_is_written_without_descriptors";
     if std::env::var_os(CHILD).is_some() {
-        let found = play_on_loopback(by_kind(true), 1);
+        let found = play_on_loopback(true, 1);
         assert!(found.is_empty(), "{}", found.join("\n"));
         return;
     }

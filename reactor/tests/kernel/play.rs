@@ -43,6 +43,7 @@ pub(crate) fn play<G: Ground>(scenario: &Scenario, kind: Kind, ground: &mut G) -
     let mut run = vec![None; scenario.steps.len()];
     for (step, seen) in scenario.steps.iter().zip(&mut run) {
         let allowed = step.allowed.of(kind);
+        play.ground.pass();
         *seen = play.step(&step.op, allowed);
         // What follows would be about another story.
         if seen.as_ref().is_some_and(|seen| !allowed.contains(seen)) {
@@ -78,7 +79,10 @@ impl<G: Ground> Play<'_, G> {
             Op::TakeShare(who, parts) => self.take(who, (self.wires.under_way(who) / parts).max(1)),
             Op::Drain(who) => self.drain(who),
             Op::Whose(who) => self.whose(who),
-            Op::Finish(who) => Some(done(self.streams.get_mut(&who)?.finish())),
+            Op::Finish(who) => {
+                self.wires.finish(who);
+                Some(done(self.streams.get_mut(&who)?.finish()))
+            }
             Op::TakeError(who) => {
                 let error = self.streams.get_mut(&who)?.take_error();
                 Some(error.map_or(Seen::NoError, |error| Seen::Failed(error.into())))
@@ -92,7 +96,10 @@ impl<G: Ground> Play<'_, G> {
                 self.streams.remove(&who)?.reset();
                 Some(Seen::Done)
             }
-            Op::Close(who) => self.streams.remove(&who).map(|_| Seen::Done),
+            Op::Close(who) => {
+                self.wires.finish(who);
+                self.streams.remove(&who).map(|_| Seen::Done)
+            }
             ref other => self.place(other),
         }
     }
@@ -283,7 +290,7 @@ impl<G: Ground> Play<'_, G> {
         while got < count {
             match self.read_once(who, count - got)? {
                 Ok(read) => got += read,
-                Err(Seen::Nothing(LATER)) if self.wires.under_way(who) > 0 => {
+                Err(Seen::Nothing(LATER)) if self.wires.is_owed(who) => {
                     if !self.await_edge(who) {
                         return Some((got, Some(Seen::Nothing(LATER))));
                     }

@@ -26,8 +26,8 @@ pub(crate) enum Op {
     Take(Who, usize),
     /// A share of what is on its way.
     TakeShare(Who, usize),
-    /// Until a read says something else than bytes; if bytes are still on their way, it waits for the
-    /// edge that tells of them.
+    /// Until a read says something else than bytes; if bytes or the end are still on their way, it waits
+    /// for the edge that tells of them.
     Drain(Who),
     /// One byte, and by whom it was written.
     Whose(Who),

@@ -1,6 +1,6 @@
 //! What is kept of edges and of bytes while a scenario is played.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use reactor::{Readiness, Token};
 
@@ -121,6 +121,8 @@ pub(crate) struct Wires {
     pub(crate) peers: HashMap<Who, Who>,
     written: HashMap<Who, usize>,
     read: HashMap<Who, usize>,
+    /// Who will not write any more.
+    finished: HashSet<Who>,
 }
 
 impl Wires {
@@ -166,6 +168,16 @@ impl Wires {
     pub(crate) fn under_way(&self, who: Who) -> usize {
         let Some(peer) = self.peers.get(&who) else { return 0 };
         self.written(*peer).saturating_sub(self.read.get(&who).copied().unwrap_or(0))
+    }
+
+    pub(crate) fn finish(&mut self, who: Who) {
+        self.finished.insert(who);
+    }
+
+    /// Whether a read that finds nothing will find something later.
+    pub(crate) fn is_owed(&self, who: Who) -> bool {
+        let finished = self.peers.get(&who).is_some_and(|peer| self.finished.contains(peer));
+        finished || self.under_way(who) > 0
     }
 
     /// Notes bytes that were read, and whether they are what the peer wrote there.

@@ -6,7 +6,7 @@ mod everything;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use reactor::sim::{Random, World};
+use reactor::sim::{LoopNumber, Operator, Random, World};
 use reactor::{Budgets, Config, Limits};
 
 /// A service that can be run in a simulated network.
@@ -45,6 +45,8 @@ pub(crate) struct Setting {
     pub(crate) random: Random,
     pub(crate) config: Config,
     pub(crate) limits: Limits,
+    /// Somebody stops the loops amid the storm.
+    pub(crate) stops: bool,
 }
 
 impl Setting {
@@ -63,7 +65,12 @@ impl Setting {
             messages: choose(random, &[1, 3, 256]),
         };
         let queue_high = choose(random, &[200, 1000, 4096, 256 * 1024]);
+        let max_per_ip = choose(random, &[0, 0, 0, 2]);
+        if max_per_ip > 0 {
+            world.set_hosts(random.below_range(1..4));
+        }
         let limits = Limits {
+            max_per_ip,
             max_connections: choose(random, &[0, 0, 1, 3]),
             queue_high,
             queue_low: random.size(0..queue_high),
@@ -74,7 +81,21 @@ impl Setting {
         };
         let block_size = choose(random, &[1024, 64 * 1024]);
         let config = Config { block_size, budgets, trace_records, ..Config::default() };
-        Self { random: random.clone(), world, config, limits }
+        let stops = random.chance(0.1);
+        Self { random: random.clone(), world, config, limits, stops }
+    }
+
+    /// Whether the server may turn anybody away who has done nothing wrong.
+    pub(crate) fn is_strict(&self) -> bool {
+        self.stops || self.limits.max_per_ip > 0
+    }
+
+    /// Somebody stops the loops at some time, if the dice say so.
+    fn add_operator(&mut self, loops: impl IntoIterator<Item = LoopNumber>) {
+        if self.stops {
+            let time = self.arrival();
+            self.world.add_peer_after(time, Operator::new(loops));
+        }
     }
 
     /// A time in the first second, or often the very beginning: crowds come together.

@@ -8,8 +8,9 @@ use super::random::Random;
 /// What goes wrong, and how often. Probabilities are from 0 to 1, each of one occasion: one call, one
 /// segment, one datagram.
 ///
-/// Nothing here is a lie: each of them is what epoll(7), tcp(7), udp(7), accept(2), connect(2), recv(2) and
-/// send(2) allow a system to do at any time, and what real ones do under load.
+/// Nothing here is a lie: each of them is what epoll(7), select(2), tcp(7), udp(7), accept(2), connect(2),
+/// recv(2) and send(2) allow a system to do, and what real ones do under load. Unix sockets meet those that
+/// need no network: nothing of theirs is on its way, lost or cut.
 ///
 /// ```
 /// # use reactor::sim::Faults;
@@ -20,15 +21,18 @@ use super::random::Random;
 pub struct Faults {
     /// How long a segment, an answer or a datagram is on its way.
     pub latency: Range<Duration>,
-    /// A read yields fewer bytes than there are, as if the rest had come a little later.
+    /// A read yields fewer bytes than there are, as if the rest had come a little later; an edge follows.
+    /// Not once the end has come: what is all is not less again.
     pub short_read: f64,
-    /// A write takes fewer bytes than there is room for, as if the rest of the room had come later.
+    /// A write takes fewer bytes than there is room for, as if the rest of the room had come later; an edge
+    /// follows.
     pub short_write: f64,
-    /// A call says `WouldBlock` although it need not; an edge follows.
+    /// A call says `WouldBlock` although it need not, as if what was told had been spurious (select(2), BUGS),
+    /// or memory were short; an edge follows. Not a read once the end has come.
     pub would_block: f64,
     /// A call is interrupted by a signal.
     pub interrupted: f64,
-    /// A wait tells of a source that has nothing new.
+    /// A wait tells of a stream that has nothing new, and that it is readable.
     pub spurious: f64,
     /// A segment goes only in part, and the rest of it later.
     pub segmented: f64,
@@ -44,19 +48,20 @@ pub struct Faults {
     pub accept_aborted: f64,
     /// A connection that is accepted cannot be watched (`ENOSPC`, `ENOMEM` of epoll_ctl(2)).
     pub register_failed: f64,
-    /// A connect is lost on its way, and nobody answers.
+    /// A connect is lost on its way, and nobody answers: after 127 s it has timed out.
     pub connect_lost: f64,
     /// A datagram is lost.
     pub datagram_loss: f64,
     /// A datagram arrives twice.
     pub datagram_duplicate: f64,
-    /// A datagram that could not be delivered is told as `ConnectionRefused` by a later call.
+    /// A datagram that could not be delivered is told as `ConnectionRefused` by a later call, as udp(7)
+    /// allows; Linux tells connected sockets alone.
     pub datagram_refused: f64,
     /// A look-up of a name fails.
     pub name_failed: f64,
     /// A look-up of a name takes up to ten seconds longer.
     pub name_slow: f64,
-    /// A callback of an [audited](super::World::serve) handler panics.
+    /// A callback of an [audited](crate::sim::World::serve) handler panics.
     pub panic: f64,
 }
 

@@ -4,15 +4,18 @@
 //!   connect --Syn--> a listener with room --Established--> the client stands; the backlog has one more
 //!               |--> a full backlog: nothing; the client tries again after 1 s, 2 s, 4 s ...
 //!               +--> nobody: Refused
+//!
+//!   connect over a Unix socket: it stands at once, or fails at once
 //! ```
 
 use std::collections::VecDeque;
 use std::io;
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::time::Duration;
 
 use super::network::{Happening, Network, Owner, Source};
-use super::stream::Endpoint;
+use super::stream::{Buffers, Endpoint};
 use crate::id::{Id, Token};
 use crate::readiness::Readiness;
 use crate::socket::address::Address;
@@ -25,6 +28,8 @@ pub(crate) struct Listening {
     /// Invariant: with those that are about to stand, at most one more than `backlog`.
     queue: VecDeque<Id>,
     backlog: usize,
+    /// Those of the streams that it accepts.
+    buffers: Buffers,
     /// Connects that have been answered and do not stand yet.
     answered: usize,
     /// The turn in which a loop last accepted here, and how often.
@@ -38,8 +43,11 @@ impl Listening {
     }
 }
 
-/// How often a connect is tried before it has timed out (`tcp_syn_retries`).
+/// How often a connect is tried before it has timed out (`tcp_syn_retries`), after 1 s, 2 s, 4 s ...
 const ATTEMPTS: u32 = 7;
+
+/// When that is.
+const GIVEN_UP: Duration = Duration::from_secs(127);
 
 impl Network {
     /// Listens. An address that somebody else listens at may be shared, as loops share one.
@@ -48,12 +56,27 @@ impl Network {
         owner: Owner,
         address: &Address,
         backlog: usize,
+        buffers: Buffers,
     ) -> io::Result<Id> {
         self.descriptor()?;
-        self.add_listener(owner, address, backlog).ok_or_else(no_memory)
+        self.take_file(address);
+        self.add_listener(owner, address, backlog, buffers).ok_or_else(no_memory)
     }
 
-    fn add_listener(&mut self, owner: Owner, address: &Address, backlog: usize) -> Option<Id> {
+    /// Nobody's file is removed before one of that name is made.
+    pub(super) fn take_file(&mut self, address: &Address) {
+        if let Address::Unix(Some(path)) = address {
+            self.files.remove(path.as_ref());
+        }
+    }
+
+    fn add_listener(
+        &mut self,
+        owner: Owner,
+        address: &Address,
+        backlog: usize,
+        buffers: Buffers,
+    ) -> Option<Id> {
         let queue = VecDeque::new();
         let address = address.clone();
         let listening = Listening {
@@ -62,6 +85,7 @@ impl Network {
             address,
             queue,
             backlog,
+            buffers,
             answered: 0,
             used_in: 0,
             accepted_in_turn: 0,
@@ -82,34 +106,44 @@ impl Network {
     pub(super) fn close_listener(&mut self, id: Id) {
         let Some(listening) = self.listeners.remove(id) else { return };
         for waiting in listening.queue {
-            self.reset(waiting);
+            match self.endpoints.get(waiting) {
+                Some(endpoint) if endpoint.is_unix() => self.hang_up(waiting, true),
+                _ => self.reset(waiting),
+            }
         }
     }
 
     pub(super) fn accept(&mut self, id: Id) -> io::Result<(Id, Address)> {
         self.count_call();
-        let is_empty = self.listeners.get(id).is_none_or(|listening| listening.queue.is_empty());
-        if is_empty {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
+        self.descriptor()?; // looked for before the queue is
+        let first = self.listeners.get(id).and_then(|listening| listening.queue.front());
+        let Some(&server) = first else { return Err(io::ErrorKind::WouldBlock.into()) };
         self.may_be_interrupted()?;
-        self.descriptor()?;
         self.check_accept(id);
-        let aborted = self.random.chance(self.faults.accept_aborted);
-        let Some(server) = self.listeners.get_mut(id).and_then(|found| found.queue.pop_front())
-        else {
-            return Err(io::ErrorKind::WouldBlock.into());
-        };
-        if aborted {
+        if let Some(listening) = self.listeners.get_mut(id) {
+            listening.queue.pop_front();
+        }
+        match self.endpoints.get(server).map(|endpoint| endpoint.remote.clone()) {
+            Some(remote) if !self.is_aborted(server) => Ok((server, remote)),
+            _ => {
+                self.reset(server);
+                Err(io::Error::from_raw_os_error(libc::ECONNABORTED))
+            }
+        }
+    }
+
+    /// Whether a connection is reset as it is accepted. One that is reset by then may be told so, too.
+    fn is_aborted(&mut self, server: Id) -> bool {
+        let Some(endpoint) = self.endpoints.get(server) else { return true };
+        let (is_unix, is_reset) = (endpoint.is_unix(), endpoint.dead);
+        if is_unix || is_reset {
+            return !is_unix && self.random.chance(0.5);
+        }
+        let cut = self.random.chance(self.faults.accept_aborted);
+        if cut {
             self.harm(server);
-            self.reset(server);
-            return Err(io::Error::from_raw_os_error(libc::ECONNABORTED));
         }
-        match self.endpoints.get(server) {
-            Some(endpoint) => Ok((server, endpoint.remote.clone())),
-            // It was reset while it waited, by a network that cuts connections.
-            None => Err(io::Error::from_raw_os_error(libc::ECONNABORTED)),
-        }
+        cut
     }
 
     /// A loop accepts no more from one listener in a turn than its budget says.
@@ -122,10 +156,11 @@ impl Network {
         }
         listening.accepted_in_turn += 1;
         let accepted = listening.accepted_in_turn;
-        if let Owner::Loop { number, .. } = listening.owner
-            && let Some(budget) = self.loops.get(number).map(|side| side.budget_of_accepts())
-            && accepted > budget
-        {
+        let owner = listening.owner;
+        let Some(budget) = self.budgets(owner).map(|budgets| budgets.accepts.max(1)) else {
+            return;
+        };
+        if accepted > budget {
             self.complain(|| {
                 format!("{accepted} accepts at one listener in one turn, of {budget}")
             });
@@ -157,56 +192,96 @@ impl Network {
         Ok(())
     }
 
-    /// The same for the one whose peer has this address.
+    /// The same for the one whose peer has this address; of Unix peers several may have none.
     pub(crate) fn harm_whose(&mut self, peer: &Address) {
-        let found = self.endpoints.iter().find(|(_, endpoint)| endpoint.local == *peer);
-        if let Some((id, _)) = found {
-            self.harm(id);
-        }
+        let found = self.endpoints.iter().filter(|(_, endpoint)| endpoint.local == *peer);
+        let found: Vec<Id> = found.map(|(id, _)| id).collect();
+        found.into_iter().for_each(|id| self.harm(id));
     }
 
     /// Begins to connect from `local`.
-    pub(crate) fn connect(&mut self, owner: Owner, local: Address, to: &Address) -> io::Result<Id> {
+    pub(crate) fn connect(
+        &mut self,
+        owner: Owner,
+        local: Address,
+        to: &Address,
+        buffers: Buffers,
+    ) -> io::Result<Id> {
         self.descriptor()?;
-        let buffers = (self.receive_buffer, self.send_buffer);
+        let listener = match to {
+            Address::Unix(_) => Some(self.unix_listener(to)?),
+            Address::Ip(_) => None,
+        };
         let endpoint = Endpoint::new(owner, local, to.clone(), buffers);
         let id = self.endpoints.insert(endpoint).ok_or_else(no_memory)?;
-        if matches!(owner, Owner::Loop { .. }) && self.random.chance(self.faults.connect_lost) {
+        if let Some(listener) = listener {
+            self.answer(id, listener);
+        } else if self.random.chance(self.faults.connect_lost) {
             self.harm(id);
+            self.schedule(GIVEN_UP, Happening::Syn(id, ATTEMPTS + 1));
         } else {
             self.send_off(Happening::Syn(id, 1));
         }
         Ok(id)
     }
 
-    pub(super) fn syn_arrives(&mut self, client: Id, attempt: u32) {
-        let Some(endpoint) = self.endpoints.get(client) else { return };
-        let (to, from) = (endpoint.remote.clone(), endpoint.local.clone());
-        let at_address = self.listeners.iter().filter(|(_, listening)| listening.serves(&to));
-        let found: Vec<Id> = at_address.map(|(id, _)| id).collect();
-        let Some(&listener) = self.random.pick(&found) else {
-            return self.send_off(Happening::Refused(client));
-        };
-        let Some(listening) = self.listeners.get_mut(listener) else { return };
-        if listening.queue.len() + listening.answered > listening.backlog {
-            return self.try_again(client, attempt);
+    /// The listener to which a Unix connect comes: it fails here and now.
+    fn unix_listener(&mut self, to: &Address) -> io::Result<Id> {
+        let Some(listener) = self.listener_at(to) else { return Err(self.nobody_at(to).into()) };
+        match self.listeners.get(listener).is_some_and(Listening::has_room) {
+            true => Ok(listener),
+            false => Err(io::ErrorKind::WouldBlock.into()),
         }
-        listening.answered += 1;
-        let buffers = (self.receive_buffer, self.send_buffer);
-        let mut server = Endpoint::new(listening.owner.unwatched(), to, from, buffers);
-        server.stands = true;
-        let Some(server) = self.endpoints.insert(server) else { return };
-        self.send_off(Happening::Established { client, server, listener });
     }
 
-    fn try_again(&mut self, client: Id, attempt: u32) {
-        if attempt < ATTEMPTS {
-            let pause = Duration::from_secs(1 << (attempt - 1).min(6));
-            return self.schedule(pause, Happening::Syn(client, attempt + 1));
+    /// What a call says that looks for the owner of a Unix socket's file.
+    pub(super) fn nobody_at(&self, to: &Address) -> io::ErrorKind {
+        match to {
+            Address::Unix(Some(path)) if !self.files.contains(path.as_ref()) => {
+                io::ErrorKind::NotFound
+            }
+            _ => io::ErrorKind::ConnectionRefused,
         }
-        if let Some(endpoint) = self.endpoints.get_mut(client) {
+    }
+
+    /// One of those who listen there.
+    fn listener_at(&mut self, to: &Address) -> Option<Id> {
+        let at_address = self.listeners.iter().filter(|(_, listening)| listening.serves(to));
+        let found: Vec<Id> = at_address.map(|(id, _)| id).collect();
+        self.random.pick(&found).copied()
+    }
+
+    pub(super) fn syn_arrives(&mut self, client: Id, attempt: u32) {
+        let Some(endpoint) = self.endpoints.get_mut(client) else { return };
+        if attempt > ATTEMPTS {
             endpoint.refuse(io::ErrorKind::TimedOut);
-            self.edge(Source::Stream(client));
+            return self.edge(Source::Stream(client));
+        }
+        let to = endpoint.remote.clone();
+        let Some(listener) = self.listener_at(&to) else {
+            return self.send_off(Happening::Refused(client));
+        };
+        if self.listeners.get(listener).is_some_and(Listening::has_room) {
+            return self.answer(client, listener);
+        }
+        let pause = Duration::from_secs(1 << (attempt - 1).min(6));
+        self.schedule(pause, Happening::Syn(client, attempt + 1));
+    }
+
+    /// The listener has room: a Unix stream stands at once, of TCP when the answer is there.
+    fn answer(&mut self, client: Id, listener: Id) {
+        let Some(endpoint) = self.endpoints.get(client) else { return };
+        let (to, from) = (endpoint.remote.clone(), endpoint.local.clone());
+        let at_once = endpoint.is_unix();
+        let Some(listening) = self.listeners.get_mut(listener) else { return };
+        listening.answered += 1;
+        let owner = listening.owner.unwatched();
+        let mut server = Endpoint::new(owner, to, from, listening.buffers);
+        server.stands = true;
+        let Some(server) = self.endpoints.insert(server) else { return };
+        match at_once {
+            true => self.established(client, server, listener),
+            false => self.send_off(Happening::Established { client, server, listener }),
         }
     }
 
@@ -248,6 +323,11 @@ impl Network {
 }
 
 impl Listening {
+    /// One more than the backlog may wait.
+    fn has_room(&self) -> bool {
+        self.queue.len() + self.answered <= self.backlog
+    }
+
     /// An address without an IP serves all of that port.
     fn serves(&self, to: &Address) -> bool {
         match (&self.address, to) {
@@ -277,7 +357,7 @@ pub(super) fn no_memory() -> io::Error {
 impl Network {
     /// A name of nobody if there is no memory, which there is.
     pub(crate) fn connect_peer(&mut self, owner: Owner, local: Address, to: &Address) -> Id {
-        let buffers = (self.receive_buffer, self.send_buffer);
+        let buffers = self.usual_buffers();
         let endpoint = Endpoint::new(owner, local, to.clone(), buffers);
         let id = self.endpoints.insert(endpoint).unwrap_or(Id::nobody());
         self.send_off(Happening::Syn(id, 1));
@@ -285,12 +365,19 @@ impl Network {
     }
 
     pub(crate) fn listen_peer(&mut self, owner: Owner, address: &Address) {
-        self.add_listener(owner, address, usize::MAX);
+        let buffers = self.usual_buffers();
+        self.add_listener(owner, address, usize::MAX, buffers);
     }
 
-    /// Each peer is a host of its own.
-    pub(crate) fn peer_address(&mut self, peer: Id) -> Address {
-        let [_, _, _, _, _, high, middle, low] = (peer.slot() as u64).to_be_bytes();
+    /// Each peer is a host of its own, as far as there are hosts, and has a name of its own on those that
+    /// have Unix sockets.
+    pub(crate) fn peer_address(&mut self, peer: Id, to: &Address) -> Address {
+        if matches!(to, Address::Unix(_)) {
+            let name = format!("/run/peer-{}-{}", peer.slot(), self.free_port());
+            return Address::Unix(Some(Path::new(&name).into()));
+        }
+        let host = peer.slot() as u64 % self.hosts.max(1);
+        let [_, _, _, _, _, high, middle, low] = host.to_be_bytes();
         let port = self.free_port();
         Address::Ip((Ipv4Addr::new(172, 16 | high & 15, middle, low), port).into())
     }

@@ -8,9 +8,10 @@
 
 use std::cell::RefCell;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,11 +21,11 @@ use super::datagram::{Mailbox, Post};
 use super::faults::Faults;
 use super::listen::Listening;
 use super::random::Random;
-use super::stream::Endpoint;
+use super::stream::{Buffers, Endpoint};
 use crate::driver::Signal;
 use crate::id::{Arena, Id, Token};
 use crate::limits::Budgets;
-use crate::readiness::Readiness;
+use crate::socket::options::StreamOptions;
 use crate::timers::{NEVER, Nanos, after};
 
 /// A network, as its drivers and streams hold it.
@@ -106,21 +107,22 @@ impl Ord for Scheduled {
 /// What one loop's driver has of the network.
 pub(super) struct LoopSide {
     /// Sources with an edge. Invariant: each once, and its `listed` says so.
-    ready: Vec<Source>,
+    pub(super) ready: Vec<Source>,
     /// Set by the loop's waker.
     pub(super) rung: Arc<AtomicBool>,
     pub(super) resolved: VecDeque<(Token, io::Result<Vec<SocketAddr>>)>,
     pub(super) signals: VecDeque<Signal>,
-    budgets: Budgets,
+    /// Those of its turn; of a driver that is called by hand there are none.
+    budgets: Option<Budgets>,
 }
 
 /// Calls that one turn may make: budgets bound each source, and worlds have thousands of them at most.
 const CALLS_MAX: u32 = 1_000_000;
 
 /// When a peer acts next.
-struct Mark {
+pub(super) struct Mark {
     /// Invariant: whether an `Act` is scheduled.
-    has_news: bool,
+    pub(super) has_news: bool,
     /// The earliest `Wake` that is scheduled and counts.
     wakes_at: Nanos,
 }
@@ -128,16 +130,6 @@ struct Mark {
 impl Default for Mark {
     fn default() -> Self {
         Self { has_news: false, wakes_at: NEVER }
-    }
-}
-
-impl LoopSide {
-    pub(super) fn budget_of_bytes(&self) -> usize {
-        self.budgets.bytes.max(1)
-    }
-
-    pub(super) fn budget_of_accepts(&self) -> usize {
-        self.budgets.accepts.max(1)
     }
 }
 
@@ -175,12 +167,16 @@ pub(crate) struct Network {
     pub(super) mailboxes: Arena<Mailbox>,
     pub(super) loops: Vec<LoopSide>,
     pub(crate) names: BTreeMap<String, Vec<IpAddr>>,
+    /// Files of Unix sockets that nobody has any more.
+    pub(crate) files: BTreeSet<PathBuf>,
     /// The last port that was given to somebody who asked for any.
     pub(super) port: u16,
-    pub(super) descriptors_left: bool,
+    pub(crate) descriptors_left: bool,
     /// Sizes of the buffers of streams that are made from now on.
     pub(crate) receive_buffer: usize,
     pub(crate) send_buffer: usize,
+    /// How many addresses peers have together.
+    pub(crate) hosts: u64,
     /// By the peers' slots: no peer ever leaves.
     marks: Vec<Mark>,
     /// Peers that have news, in this order.
@@ -192,7 +188,7 @@ pub(crate) struct Network {
     pub(super) turn: u64,
     /// Calls of loops that came to something.
     pub(crate) progress: u64,
-    calls_in_turn: u32,
+    pub(super) calls_in_turn: u32,
     /// The first thing that a loop did and should not have.
     pub(crate) complaint: Option<String>,
 }
@@ -212,10 +208,12 @@ impl Network {
             mailboxes: Arena::new(0),
             loops: Vec::new(),
             names: BTreeMap::new(),
+            files: BTreeSet::new(),
             port: 40_000,
             descriptors_left: true,
             receive_buffer: 64 * 1024,
             send_buffer: 64 * 1024,
+            hosts: u64::MAX,
             marks: Vec::new(),
             acts: VecDeque::new(),
             arrivals: VecDeque::new(),
@@ -248,9 +246,8 @@ impl Network {
     /// A loop's next turn begins; it may do as much as `budgets` say.
     pub(crate) fn begin_turn(&mut self, number: usize, budgets: &Budgets) {
         self.turn += 1;
-        self.calls_in_turn = 0;
         if let Some(side) = self.loops.get_mut(number) {
-            side.budgets = budgets.clone();
+            side.budgets = Some(budgets.clone());
         }
     }
 
@@ -263,7 +260,7 @@ impl Network {
         }
     }
 
-    fn mark(&mut self, peer: Id) -> &mut Mark {
+    pub(super) fn mark(&mut self, peer: Id) -> &mut Mark {
         let slot = peer.slot();
         if slot >= self.marks.len() {
             self.marks.resize_with(slot + 1, Mark::default);
@@ -282,6 +279,14 @@ impl Network {
     pub(crate) fn raise(&mut self, number: usize, signal: Signal) {
         if let Some(side) = self.loops.get_mut(number) {
             side.signals.push_back(signal);
+        }
+    }
+
+    /// What its owner may do in a turn, if it is a loop that takes turns.
+    pub(super) fn budgets(&self, owner: Owner) -> Option<&Budgets> {
+        match owner {
+            Owner::Loop { number, .. } => self.loops.get(number)?.budgets.as_ref(),
+            Owner::Peer(_) => None,
         }
     }
 
@@ -398,112 +403,31 @@ impl Network {
         }
     }
 
-    /// The addresses of a name.
+    /// The addresses of a name, or the one that it is.
     pub(super) fn look_up(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        if let Ok(address) = host.parse() {
+            return Ok(vec![SocketAddr::new(address, port)]);
+        }
         let found = self.names.get(host).ok_or(io::ErrorKind::NotFound)?;
         Ok(found.iter().map(|&address| SocketAddr::new(address, port)).collect())
+    }
+
+    /// The sizes of the buffers of a socket with these options.
+    pub(super) fn buffers(&self, options: &StreamOptions) -> Buffers {
+        let Buffers { receive, send } = self.usual_buffers();
+        Buffers {
+            receive: options.receive_buffer.unwrap_or(receive),
+            send: options.send_buffer.unwrap_or(send),
+        }
+    }
+
+    pub(crate) fn usual_buffers(&self) -> Buffers {
+        Buffers { receive: self.receive_buffer, send: self.send_buffer }
     }
 
     /// How long something is on its way.
     pub(super) fn latency(&mut self) -> Duration {
         self.random.time(&self.faults.latency)
-    }
-
-    /// There is news for the owner of a source: what it is, its level tells when somebody looks.
-    pub(super) fn edge(&mut self, source: Source) {
-        let (owner, listed) = match source {
-            Source::Stream(id) => match self.endpoints.get_mut(id) {
-                Some(endpoint) => (endpoint.owner, &mut endpoint.listed),
-                None => return,
-            },
-            Source::Listener(id) => match self.listeners.get_mut(id) {
-                Some(listener) => (listener.owner, &mut listener.listed),
-                None => return,
-            },
-            Source::Socket(id) => match self.mailboxes.get_mut(id) {
-                Some(mailbox) => (mailbox.owner, &mut mailbox.listed),
-                None => return,
-            },
-        };
-        match owner {
-            Owner::Loop { number, token: Some(_) } if !*listed => {
-                if let Some(side) = self.loops.get_mut(number) {
-                    *listed = true;
-                    side.ready.push(source);
-                }
-            }
-            Owner::Loop { .. } => {}
-            Owner::Peer(peer) => {
-                if !std::mem::replace(&mut self.mark(peer).has_news, true) {
-                    self.send_off(Happening::Act(peer));
-                }
-            }
-        }
-    }
-
-    /// Whether a wait would find something.
-    pub(crate) fn has_news(&self, number: usize) -> bool {
-        self.loops.get(number).is_some_and(|side| {
-            !side.ready.is_empty() || !side.resolved.is_empty() || !side.signals.is_empty()
-        })
-    }
-
-    /// Takes a loop's edges, as epoll_wait(2) does: what is told of a source is its level now, and
-    /// nothing is told of one whose level is nothing.
-    pub(super) fn take_edges(&mut self, number: usize, edges: &mut Vec<(Token, Readiness)>) {
-        let Some(side) = self.loops.get_mut(number) else { return };
-        let mut ready = std::mem::take(&mut side.ready);
-        for source in ready.drain(..) {
-            if let Some((token, level)) = self.take_edge(source)
-                && level != Readiness::default()
-            {
-                edges.push((token, level));
-            }
-        }
-        if let Some(side) = self.loops.get_mut(number) {
-            side.ready = ready;
-        }
-        if self.random.chance(self.faults.spurious) {
-            self.add_spurious(number, edges);
-        }
-        self.tally.events += edges.len() as u64;
-    }
-
-    fn take_edge(&mut self, source: Source) -> Option<(Token, Readiness)> {
-        let (owner, level) = match source {
-            Source::Stream(id) => {
-                let endpoint = self.endpoints.get_mut(id)?;
-                endpoint.listed = false;
-                (endpoint.owner, endpoint.level())
-            }
-            Source::Listener(id) => {
-                let listener = self.listeners.get_mut(id)?;
-                listener.listed = false;
-                (listener.owner, listener.level())
-            }
-            Source::Socket(id) => {
-                let mailbox = self.mailboxes.get_mut(id)?;
-                mailbox.listed = false;
-                (mailbox.owner, mailbox.level())
-            }
-        };
-        match owner {
-            Owner::Loop { token: Some(token), .. } => Some((token, level)),
-            _ => None,
-        }
-    }
-
-    /// A word about a stream of which there is nothing to say.
-    fn add_spurious(&mut self, number: usize, edges: &mut Vec<(Token, Readiness)>) {
-        let watched = self.endpoints.iter().filter_map(|(_, endpoint)| match endpoint.owner {
-            Owner::Loop { number: owner, token } if owner == number => token,
-            _ => None,
-        });
-        let watched: Vec<Token> = watched.collect();
-        if let Some(&token) = self.random.pick(&watched) {
-            let readiness = Readiness { readable: true, writable: true, ..Readiness::default() };
-            edges.push((token, readiness));
-        }
     }
 
     /// A port for somebody who asks for any.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use echo::{Echo, Modes};
 use reactor::ServiceConfig;
 use reactor::framing::Line;
-use reactor::sim::{Client, Ending, Operator, Peer, PeerContext, PeerSocket};
+use reactor::sim::{Client, Ending, Peer, PeerContext, PeerSocket};
 
 use super::{Setting, choose};
 
@@ -20,7 +20,6 @@ pub(super) fn furnish(setting: &mut Setting) {
     // A line that is answered may be longer than any mark, as it may be in the server.
     let queue_max = if modes.has_lines() { 0 } else { setting.limits.queue_max };
     let limits = reactor::Limits { queue_max, ..setting.limits.clone() };
-    let stops = setting.random.chance(0.1);
     let mut members = Vec::new();
     for number in 0..loops {
         let config = reactor::Config { loop_number: number, ..setting.config.clone() };
@@ -32,20 +31,17 @@ pub(super) fn furnish(setting: &mut Setting) {
         let reactor = setting.world.reactor(member);
         // For want of descriptors one of these may not open: then its clients are refused.
         let _ = reactor.listen(&echo, UNIX);
-        if number == 0 && !stops && reactor.bind(&echo, DATAGRAMS).is_ok() {
+        if number == 0 && !setting.stops && reactor.bind(&echo, DATAGRAMS).is_ok() {
             setting.world.add_peer(Asker::new(modes.clone()));
         }
     }
     for _ in 0..setting.random.size(1..30) {
         let arrival = setting.arrival();
         let client = client(setting, &modes);
-        let client = if stops { client.lenient() } else { client };
+        let client = if setting.is_strict() { client.lenient() } else { client };
         setting.world.add_peer_after(arrival, client);
     }
-    if stops {
-        let time = setting.arrival();
-        setting.world.add_peer_after(time, Operator::new(members));
-    }
+    setting.add_operator(members);
 }
 
 fn modes(setting: &mut Setting) -> Modes {

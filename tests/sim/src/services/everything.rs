@@ -6,8 +6,8 @@ mod peers;
 
 use std::time::Duration;
 
-use reactor::sim::{Chatter, Client, Ending};
-use reactor::{Config, Limits, ServiceConfig, inbox};
+use reactor::sim::{Chatter, Client, Ending, LoopNumber};
+use reactor::{Config, Handle, Inbox, Limits, ServiceConfig, inbox};
 
 use self::handler::{Everything, GREETING, Word};
 use self::peers::{Talker, Upstream};
@@ -22,24 +22,30 @@ pub(crate) const NAME: &str = "upstream.test:7";
 pub(crate) const NO_NAME: &str = "nobody.test:7";
 
 pub(super) fn furnish(setting: &mut Setting) {
-    let config = Config { loop_number: 0, ..setting.config.clone() };
-    let member = setting.world.add_loop(config);
     setting.world.set_name("upstream.test", [[10, 9, 0, 2].into(), [10, 9, 0, 1].into()]);
     setting.world.add_peer(Upstream::new(UPSTREAM));
+    let members = add_loops(setting);
+    let talkers = setting.random.size(0..6);
+    for number in 0..talkers {
+        let arrival = setting.arrival();
+        setting.world.add_peer_after(arrival, Talker::new(HERE, number));
+    }
+    setting.add_operator(members);
+    for _ in 0..setting.random.size(1..20) {
+        let arrival = setting.arrival();
+        let client = client(setting);
+        let client = if setting.is_strict() { client.lenient() } else { client };
+        setting.world.add_peer_after(arrival, client);
+    }
+}
+
+/// One loop, or two that speak to each other; and threads that speak to the first.
+fn add_loops(setting: &mut Setting) -> Vec<LoopNumber> {
     let capacity = choose(&mut setting.random, &[1, 4, 1000]);
-    let (handle, words) = inbox(capacity);
-    let handler = Everything::new(
-        setting.world.complaints(),
-        setting.world.faults(),
-        setting.world.random(),
-        handle.clone(),
-    );
-    // Who asks for much at once is not slow.
-    let limits = Limits { queue_max: 1024 * 1024, ..setting.limits.clone() };
-    let service = ServiceConfig::new().limits(limits).inbox(words);
-    let Ok(service) = setting.world.serve(member, handler, service, HERE) else { return };
-    setting.world.reactor(member).with(&service, |handler, cx| handler.wind_up(cx));
-    for sender in 0..choose(&mut setting.random, &[0, 1, 3]) {
+    let loops = choose(&mut setting.random, &[1, 1, 2]);
+    let (handles, inboxes): (Vec<_>, Vec<_>) = (0..loops).map(|_| inbox(capacity)).unzip();
+    let threads = choose(&mut setting.random, &[0, 1, 3]);
+    for (sender, handle) in (0..threads).zip(handles.iter().cycle()) {
         let mut number = 0;
         let words = Chatter::new(handle.clone(), 20, setting.pause(), move |random| {
             number += 1;
@@ -47,16 +53,30 @@ pub(super) fn furnish(setting: &mut Setting) {
         });
         setting.world.add_peer(words);
     }
-    let talkers = setting.random.size(0..6);
-    for number in 0..talkers {
-        let arrival = setting.arrival();
-        setting.world.add_peer_after(arrival, Talker::new(HERE, number));
-    }
-    for _ in 0..setting.random.size(1..20) {
-        let arrival = setting.arrival();
-        let client = client(setting);
-        setting.world.add_peer_after(arrival, client);
-    }
+    let neighbours = handles.iter().cycle().skip(1);
+    let loops = inboxes.into_iter().zip(neighbours).enumerate();
+    loops
+        .filter_map(|(number, (words, neighbour))| add_loop(setting, number, words, neighbour))
+        .collect()
+}
+
+fn add_loop(
+    setting: &mut Setting,
+    number: usize,
+    words: Inbox<Word>,
+    neighbour: &Handle<Word>,
+) -> Option<LoopNumber> {
+    let loop_number = u16::try_from(number).ok()?;
+    let member = setting.world.add_loop(Config { loop_number, ..setting.config.clone() });
+    let (complaints, faults) = (setting.world.complaints(), setting.world.faults());
+    let random = setting.world.random();
+    let handler = Everything::new(complaints, faults, random, neighbour.clone());
+    // Who asks for much at once is not slow.
+    let limits = Limits { queue_max: 1024 * 1024, ..setting.limits.clone() };
+    let service = ServiceConfig::new().limits(limits).inbox(words);
+    let service = setting.world.serve(member, handler, service, HERE).ok()?;
+    setting.world.reactor(member).with(&service, |handler, cx| handler.wind_up(cx));
+    Some(member)
 }
 
 fn client(setting: &mut Setting) -> Client {
