@@ -171,18 +171,29 @@ impl Trace {
         &self.records
     }
 
-    /// How much later its loop was made than the first of these: what is added to its times, so that all
-    /// count from the same instant.
-    fn shift(&self, traces: &[Trace]) -> Nanos {
-        let first = traces.iter().map(|trace| trace.origin).min();
-        let later = first.map(|first| self.origin.saturating_duration_since(first));
-        later.map_or(0, |later| u64::try_from(later.as_nanos()).unwrap_or(Nanos::MAX))
+    fn count_from(&mut self, origin: Instant) {
+        let earlier = self.origin.saturating_duration_since(origin);
+        let earlier = u64::try_from(earlier.as_nanos()).unwrap_or(Nanos::MAX);
+        self.origin = origin;
+        for record in &mut self.records {
+            record.at = record.at.saturating_add(earlier);
+            record.event.count_from(earlier);
+        }
     }
 
     /// How many older records there were, and are gone.
     pub fn overwritten(&self) -> u64 {
         self.overwritten
     }
+}
+
+/// The same traces, with all times counted from the instant at which the first of the loops was made.
+fn aligned(traces: &[Trace]) -> Vec<Trace> {
+    let mut traces = traces.to_vec();
+    if let Some(first) = traces.iter().map(|trace| trace.origin).min() {
+        traces.iter_mut().for_each(|trace| trace.count_from(first));
+    }
+    traces
 }
 
 /// A hash for words, without a key: the same for the same records. It is not made to withstand those who

@@ -377,6 +377,7 @@ fn what_is_about_no_connection_is_told() -> Trace {
     assert_told(
         &events,
         &[
+            Event::DatagramQueued { socket, bytes: 4 },
             Event::DatagramDropped { socket },
             Event::Send { socket, outcome: Outcome::Done(4), took: 0 },
             Event::CloseSocket { socket },
@@ -625,5 +626,27 @@ fn each_loop_of_a_pool_has_its_own_recorder() {
     assert_eq!(traces.iter().map(Trace::loop_number).collect::<Vec<_>>(), [5, 6]);
     for trace in &traces {
         assert!(trace.records().iter().any(|record| record.event == Event::Stopped));
+    }
+}
+
+#[test]
+fn all_times_of_several_loops_count_from_the_first_of_them() {
+    let mut early = Stage::with_config(Probe::default(), recording(), ServiceConfig::new());
+    let mut late = Stage::with_config(Probe::default(), recording(), ServiceConfig::new());
+    late.with(|_, cx| {
+        cx.set_timer(Duration::from_millis(1));
+        cx.set_timer(Duration::MAX);
+    });
+    let traces = [&mut early, &mut late].map(|stage| stage.reactor().recorder().trace());
+    let (first, second) = (traces[0].origin(), traces[1].origin());
+    let later = u64::try_from(second.duration_since(first).as_nanos()).unwrap();
+    assert!(later > 0, "a clock that goes on");
+    let lines = written(TraceFormat::JsonLines, &traces);
+    let (at, due, never) = (later, later + 1_000_000, u64::MAX);
+    for due in [due, never] {
+        let line = format!(r#"{{"at":{at},"loop":0,"event":"timer_set","about":"timer "#);
+        let ends = format!(r#","due":{due}}}"#);
+        let found = lines.lines().any(|told| told.starts_with(&line) && told.ends_with(&ends));
+        assert!(found, "{line}..{ends} in {lines}");
     }
 }

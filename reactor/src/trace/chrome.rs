@@ -22,7 +22,7 @@ pub(super) fn write(traces: &[Trace], out: &mut impl Write) -> io::Result<()> {
 {{"ph":"M","pid":{PROCESS},"tid":1,"name":"process_name","args":{{"name":"reactor"}}}}"#
     )?;
     for trace in traces {
-        let track = Track { number: trace.loop_number, shift: trace.shift(traces) };
+        let track = Track { number: trace.loop_number };
         track.name(out)?;
         for span in spans(trace) {
             track.write(&span, out)?;
@@ -33,8 +33,6 @@ pub(super) fn write(traces: &[Trace], out: &mut impl Write) -> io::Result<()> {
 
 struct Track {
     number: u16,
-    /// What is added to its times, so that all loops count from the same instant.
-    shift: Nanos,
 }
 
 impl Track {
@@ -71,7 +69,7 @@ impl Track {
     /// A slice, if it takes time; else an instant of the thread.
     fn head(&self, span: &Span<'_>, title: &str, out: &mut impl Write) -> io::Result<()> {
         let (thread, at) = (self.thread(), span.record.at);
-        let ts = Microseconds(at.saturating_add(self.shift));
+        let ts = Microseconds(at);
         write!(out, ",\n{{\"pid\":{PROCESS},\"tid\":{thread},\"ts\":{ts},\"name\":\"{title}\"")?;
         match span.end {
             Some(end) => write!(out, r#","ph":"X","dur":{}"#, Microseconds(end.saturating_sub(at))),
@@ -86,7 +84,7 @@ impl Track {
         span: &Span<'_>,
         out: &mut impl Write,
     ) -> io::Result<()> {
-        let ts = Microseconds(span.record.at.saturating_add(self.shift));
+        let ts = Microseconds(span.record.at);
         let (thread, number) = (self.thread(), self.number);
         write!(
             out,

@@ -6,6 +6,7 @@ use std::io;
 use crate::id::{ConnId, Kind, ListenerId, SocketId, TimerId, Token};
 use crate::readiness::{Readiness, Signal};
 use crate::reason::{CloseReason, ConnectError, Deadline};
+use crate::timers::Nanos;
 
 /// The phases of a turn, in their order; see [`Reactor::turn`](crate::Reactor::turn).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -285,4 +286,16 @@ pub enum Event {
     Forced,
     /// The loop has stopped.
     Stopped,
+}
+
+impl Event {
+    /// Counts its times from so much earlier.
+    pub(super) fn count_from(&mut self, earlier: Nanos) {
+        match self {
+            Self::TimerSet { due, .. } | Self::DeadlineSet { due, .. } => {
+                *due = due.saturating_add(earlier); // never stays never
+            }
+            _ => {}
+        }
+    }
 }

@@ -12,7 +12,6 @@ use crate::timers::{NEVER, Nanos};
 /// Writes the sentences of all loops, one loop after the other.
 pub(super) fn write(traces: &[Trace], out: &mut impl Write) -> io::Result<()> {
     for trace in traces {
-        let shift = trace.shift(traces);
         let overwritten = match trace.overwritten {
             0 => String::new(),
             1 => "; 1 older one was overwritten".to_owned(),
@@ -25,7 +24,7 @@ pub(super) fn write(traces: &[Trace], out: &mut impl Write) -> io::Result<()> {
             counted(trace.records.len() as u64, "record")
         )?;
         for span in spans(trace) {
-            if let Some(sentence) = sentence(&span, shift) {
+            if let Some(sentence) = sentence(&span) {
                 writeln!(out, "{:indent$}{sentence}", "", indent = 2 * span.depth)?;
             }
         }
@@ -34,14 +33,14 @@ pub(super) fn write(traces: &[Trace], out: &mut impl Write) -> io::Result<()> {
 }
 
 /// What is to be said of a record; the end of a phase or of a callback was told with its beginning.
-fn sentence(span: &Span<'_>, shift: Nanos) -> Option<String> {
+fn sentence(span: &Span<'_>) -> Option<String> {
     let event = &span.record.event;
     if let Some(call) = event.call() {
         return Some(format!("{}{}", sentence_of_call(&call), in_brackets(call.took.into())));
     }
     Some(match event {
         Event::TurnBegan { turn } => {
-            format!("turn {turn}, at {}{}", Time(span.record.at + shift), took(span))
+            format!("turn {turn}, at {}{}", Time(span.record.at), took(span))
         }
         Event::TurnEnded { ready, queued } => format!(
             "{} ready; {} queued",

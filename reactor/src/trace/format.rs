@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::path::Path;
 
-use super::{Trace, chrome, explain, json};
+use super::{Trace, aligned, chrome, explain, json};
 
 /// How traces are written.
 ///
@@ -55,6 +55,7 @@ impl TraceFormat {
     /// # Errors
     /// What `out` says.
     pub fn write(self, traces: &[Trace], out: &mut impl Write) -> io::Result<()> {
+        let traces = &aligned(traces);
         match self {
             Self::Sentences => explain::write(traces, out),
             Self::JsonLines => json::write_lines(traces, out),

@@ -9,9 +9,9 @@ use super::step::{Step, Value};
 /// Writes a record a line, in order, with the loop's number and nanoseconds.
 pub(super) fn write_lines(traces: &[Trace], out: &mut impl Write) -> io::Result<()> {
     for trace in traces {
-        let (number, shift) = (trace.loop_number, trace.shift(traces));
+        let number = trace.loop_number;
         if trace.overwritten > 0 {
-            let at = trace.records.first().map_or(0, |record| record.at + shift);
+            let at = trace.records.first().map_or(0, |record| record.at);
             let count = trace.overwritten;
             writeln!(
                 out,
@@ -20,7 +20,7 @@ pub(super) fn write_lines(traces: &[Trace], out: &mut impl Write) -> io::Result<
         }
         for record in &trace.records {
             let step = record.event.step();
-            let at = record.at + shift;
+            let at = record.at;
             write!(out, r#"{{"at":{at},"loop":{number},"event":{}"#, Quoted(step.name))?;
             write_fields(&step, ",", out)?;
             out.write_all(b"}\n")?;
