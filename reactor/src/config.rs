@@ -46,13 +46,13 @@ pub struct Config {
     /// taken when the loop is made. It makes callbacks be timed too. Default: 0, nothing is recorded;
     /// without the feature `trace`, nothing ever is.
     pub trace_records: usize,
-    /// A turn whose work, without the wait, takes longer than this is logged as a warning, with the
-    /// callback that took the longest, and counted as [`Statistics::stalls`]. It makes callbacks be timed
-    /// too. Default: 0, none is.
+    /// A turn whose work, without the wait, takes longer than this is counted as [`Statistics::stalls`],
+    /// and logged as a warning, with the callback that took the longest: ten times a second at most, with
+    /// the number of those that were not told. It makes callbacks be timed too. Default: 0, none is.
     ///
     /// [`Statistics::stalls`]: crate::Statistics::stalls
     pub stall: Duration,
-    /// What is called after such a turn. Default: nothing.
+    /// What is called after each such turn. Default: nothing.
     pub on_stall: Option<StallHook>,
 }
 

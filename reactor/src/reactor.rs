@@ -176,6 +176,7 @@ pub struct Reactor<D: Driver = MioDriver> {
     phase: Phase,
     /// A turn that takes at least so long is recorded, or told of.
     notable: Nanos,
+    complaints: stall::Complaints,
     /// Signals that have arrived and were not told yet. Invariant: each once.
     signals: VecDeque<Signal>,
     /// Whether looking for work paid, the last time.
@@ -243,6 +244,7 @@ impl<D: Driver> Reactor<D> {
             more_messages: false,
             phase: Phase::Running,
             notable,
+            complaints: stall::Complaints::default(),
             signals: VecDeque::new(),
             spin_pays: true,
             batch: Vec::new(),

@@ -8,7 +8,7 @@ use crate::trace::event::{Callback, Source};
 
 /// A turn that took longer than [`Config::stall`](crate::Config::stall).
 ///
-/// It prints as one line: `a turn took 120ms, on_data of connection 4.1 alone 118ms`.
+/// It prints as one line: `turn 17 of loop 0 took 120ms, on_data of connection 4.1 alone 118ms`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stall {
@@ -36,7 +36,7 @@ pub struct LongestCallback {
 
 impl fmt::Display for Stall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a turn took {:?}, ", self.took)?;
+        write!(f, "turn {} of loop {} took {:?}, ", self.turn, self.loop_number, self.took)?;
         match &self.longest {
             Some(LongestCallback { callback, about, took }) => {
                 write!(f, "{} of {about} alone {took:?}", callback.name())
