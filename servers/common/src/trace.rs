@@ -8,18 +8,29 @@
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use reactor::{Recorder, StallHook, Trace, TraceFormat, describe};
-use rustix::fs::{OFlags, fcntl_setfl};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use crate::failure::Failure;
 
 /// Records that are kept of each loop, 2 MiB of them.
 pub(crate) const RECORDS: usize = 65_536;
+
+/// How long after a trace is written nobody writes one for the sake of a stall: a loop that stalls all the
+/// time is not helped by a thread that writes all the time.
+const REST: Duration = Duration::from_secs(1);
+
+/// How long whoever reads a pipe may read nothing of it. The program does not end before.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The file, and who writes it.
 pub(crate) struct TraceFile {
@@ -30,6 +41,8 @@ pub(crate) struct TraceFile {
     /// Those of all loops, once they run.
     recorders: OnceLock<Vec<Recorder>>,
     writer: Mutex<Writer>,
+    /// It has something to do before its rest is over.
+    roused: Condvar,
 }
 
 enum Place {
@@ -43,10 +56,14 @@ enum Place {
 #[derive(Default)]
 struct Writer {
     thread: Option<JoinHandle<()>>,
-    /// Invariant: whether that thread will look at `is_asked` once more.
+    /// Invariant: whether that thread will look once more at what follows.
     is_busy: bool,
     /// SIGUSR1 has come since it began to write.
     is_asked: bool,
+    /// A turn has stalled since it began to write.
+    has_stalled: bool,
+    /// The last trace is to be written, by another.
+    is_over: bool,
 }
 
 /// Why a trace is written while the loops run.
@@ -63,13 +80,14 @@ impl TraceFile {
             let path = path.display();
             Failure::usage(format!("the trace file {path} must end in .json, .jsonl or .txt"))
         })?;
-        let place = Place::open(path).map_err(|error| cannot_write(path, &error))?;
+        let place = Place::open(path).map_err(|error| Failure::run(cannot_write(path, &error)))?;
         Ok(Arc::new(Self {
             path: path.to_owned(),
             format,
             place,
             recorders: OnceLock::new(),
             writer: Mutex::default(),
+            roused: Condvar::new(),
         }))
     }
 
@@ -84,15 +102,21 @@ impl TraceFile {
         StallHook::new(move |_| file.request(Occasion::Stall))
     }
 
-    /// Writes the trace, in a thread of its own: the loop goes on. A stall while it is written is not
-    /// written once more; a signal is.
+    /// Writes the trace, in a thread of its own: the loop goes on. For what happens while it is written, it
+    /// is written once more: for a signal at once, for a stall after a rest.
     pub(crate) fn request(self: &Arc<Self>, occasion: Occasion) {
         let mut writer = self.writer();
         if self.recorders.get().is_none() {
             return;
         }
         if writer.is_busy {
-            writer.is_asked |= occasion == Occasion::Signal;
+            match occasion {
+                Occasion::Signal => {
+                    writer.is_asked = true;
+                    self.roused.notify_one();
+                }
+                Occasion::Stall => writer.has_stalled = true,
+            }
             return;
         }
         let file = Arc::clone(self);
@@ -114,29 +138,47 @@ impl TraceFile {
                 (Ok(()), Occasion::Stall) => log::info!("the trace is written to {path}"),
                 (Err(error), _) => log::error!("{}", cannot_write(&self.path, &error)),
             }
-            let mut writer = self.writer();
-            if !std::mem::take(&mut writer.is_asked) {
-                writer.is_busy = false;
-                return;
+            match self.next_occasion() {
+                Some(next) => occasion = next,
+                None => return,
             }
-            occasion = Occasion::Signal;
         }
+    }
+
+    /// Rests, and finds out whether there is something to write after it.
+    fn next_occasion(&self) -> Option<Occasion> {
+        let rests = |writer: &mut Writer| !writer.is_asked && !writer.is_over;
+        let rest = self.roused.wait_timeout_while(self.writer(), REST, rests);
+        let (mut writer, _) = rest.unwrap_or_else(PoisonError::into_inner);
+        let is_asked = std::mem::take(&mut writer.is_asked);
+        let has_stalled = std::mem::take(&mut writer.has_stalled);
+        let next = match (is_asked, has_stalled) {
+            (true, _) => Some(Occasion::Signal),
+            (false, true) if !writer.is_over => Some(Occasion::Stall),
+            (false, _) => None,
+        };
+        writer.is_busy = next.is_some();
+        next
     }
 
     /// The last trace, when the loops have stopped.
     pub(crate) fn finish(&self) -> Result<(), Failure> {
-        let thread = self.writer().thread.take();
+        let mut writer = self.writer();
+        writer.is_over = true;
+        self.roused.notify_one();
+        let thread = writer.thread.take();
+        drop(writer);
         if thread.is_some_and(|thread| thread.join().is_err()) {
             log::error!("the thread that writes the trace has panicked");
         }
-        self.write().map_err(|error| cannot_write(&self.path, &error))
+        self.write().map_err(|error| Failure::run(cannot_write(&self.path, &error)))
     }
 
     fn write(&self) -> io::Result<()> {
         let recorders = self.recorders.get().map(Vec::as_slice).unwrap_or_default();
         let traces: Vec<Trace> = recorders.iter().map(Recorder::trace).collect();
         match &self.place {
-            Place::Stream(stream) => self.write_into(&traces, stream),
+            Place::Stream(stream) => self.write_into(&traces, Patient(stream)),
             Place::File(path) => self.replace(&traces, path),
         }
     }
@@ -151,6 +193,7 @@ impl TraceFile {
             }
             Err(error) => return Err(error),
         };
+        keep_mode(path, &file);
         let written = self.write_into(traces, &file).and_then(|()| fs::rename(&beside, path));
         if written.is_err() {
             let _ = fs::remove_file(&beside); // what went wrong is told already
@@ -158,10 +201,11 @@ impl TraceFile {
         written
     }
 
-    fn write_into(&self, traces: &[Trace], file: &File) -> io::Result<()> {
+    fn write_into(&self, traces: &[Trace], file: impl Write) -> io::Result<()> {
         let mut out = BufWriter::with_capacity(1 << 16, file);
-        self.format.write(traces, &mut out)?;
-        out.flush()
+        let written = self.format.write(traces, &mut out).and_then(|()| out.flush());
+        let _ = out.into_parts(); // what could not be written is not tried once more
+        written
     }
 
     fn writer(&self) -> MutexGuard<'_, Writer> {
@@ -185,9 +229,43 @@ impl Place {
         // To open a pipe that nobody reads would block, and fails so.
         let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
         let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
-        let stream = OpenOptions::new().write(true).custom_flags(flags).open(path)?;
-        fcntl_setfl(&stream, OFlags::empty())?;
-        Ok(stream)
+        match OpenOptions::new().write(true).custom_flags(flags).open(path) {
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::NXIO) => {
+                Err(io::Error::other("nobody reads it"))
+            }
+            opened => opened,
+        }
+    }
+}
+
+/// Writes into what does not block, and waits for room, but not for ever.
+struct Patient<'a>(&'a File);
+
+impl Write for Patient<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut file = self.0;
+        loop {
+            match file.write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.await_room()?,
+                written => return written,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Patient<'_> {
+    fn await_room(&self) -> io::Result<()> {
+        let mut room = [PollFd::from_borrowed_fd(self.0.as_fd(), PollFlags::OUT)];
+        let patience = Timespec::try_from(PATIENCE).map_err(io::Error::other)?;
+        match poll(&mut room, Some(&patience)) {
+            Ok(0) => Err(io::Error::other(format!("nobody has read it for {PATIENCE:?}"))),
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
@@ -208,14 +286,26 @@ fn create_anew(path: &Path) -> io::Result<File> {
     File::create_new(path)
 }
 
-fn cannot_write(path: &Path, error: &io::Error) -> Failure {
-    Failure::run(format!("cannot write the trace to {}: {}", path.display(), describe(error)))
+/// Who may read the old file may read the new one, and nobody else.
+fn keep_mode(old: &Path, new: &File) {
+    if let Ok(found) = fs::metadata(old) {
+        let _ = new.set_permissions(found.permissions()); // some file systems have none
+    }
+}
+
+fn cannot_write(path: &Path, error: &io::Error) -> String {
+    format!("cannot write the trace to {}: {}", path.display(), describe(error))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use reactor::{Config, Reactor};
+    use std::io::Read;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::net::UnixStream;
+    use std::time::Instant;
 
     /// A folder that goes with the test.
     struct Folder(PathBuf);
@@ -238,7 +328,7 @@ mod tests {
     fn recorder() -> Recorder {
         let config = Config { trace_records: 100, ..Config::default() };
         let mut reactor = Reactor::with_config(config).unwrap();
-        reactor.turn(Some(std::time::Duration::ZERO)).unwrap();
+        reactor.turn(Some(Duration::ZERO)).unwrap();
         reactor.recorder()
     }
 
@@ -289,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signal_during_a_write_is_written_for_and_a_stall_is_not() {
+    fn what_happens_during_a_write_is_written_for_a_signal_at_once_a_stall_after_a_rest() {
         let folder = Folder::new("asked");
         let trace = TraceFile::open(&folder.0.join("x.json")).unwrap();
         trace.request(Occasion::Signal);
@@ -297,13 +387,67 @@ mod tests {
         trace.attach(vec![recorder()]);
         trace.writer().is_busy = true;
         trace.request(Occasion::Stall);
-        assert!(!trace.writer().is_asked);
         trace.request(Occasion::Signal);
-        assert!(trace.writer().is_asked && trace.writer().thread.is_none());
-        trace.write_as_asked(Occasion::Stall);
-        assert!(!trace.writer().is_busy && !trace.writer().is_asked);
+        assert!(trace.writer().thread.is_none(), "there is one at work");
+        let began = Instant::now();
+        assert_eq!(trace.next_occasion(), Some(Occasion::Signal));
+        assert!(trace.writer().is_busy && !trace.writer().is_asked);
+        trace.request(Occasion::Stall);
+        assert_eq!(trace.next_occasion(), Some(Occasion::Stall));
+        assert!(trace.writer().is_busy && began.elapsed() >= REST);
+        assert_eq!(trace.next_occasion(), None, "one trace for all of it");
+        assert!(!trace.writer().is_busy);
+    }
+
+    #[test]
+    fn the_end_interrupts_a_rest() {
+        let folder = Folder::new("end");
+        let trace = TraceFile::open(&folder.0.join("x.json")).unwrap();
+        trace.attach(vec![recorder()]);
+        trace.request(Occasion::Stall);
         trace.request(Occasion::Stall);
         trace.finish().unwrap();
         assert!(!trace.writer().is_busy);
+        trace.writer().is_busy = true;
+        trace.request(Occasion::Stall);
+        let began = Instant::now();
+        assert_eq!(trace.next_occasion(), None, "the last trace tells of it");
+        assert!(began.elapsed() < REST);
+    }
+
+    #[test]
+    fn a_pipe_that_is_read_slowly_gets_all_and_one_that_is_not_read_an_error() {
+        let pipe = || {
+            let (near, far) = UnixStream::pair().unwrap();
+            near.set_nonblocking(true).unwrap();
+            (File::from(OwnedFd::from(near)), far)
+        };
+        let bytes: Vec<u8> = (0..5_000_000_u32).map(|number| number.to_le_bytes()[1]).collect();
+        let (near, mut far) = pipe();
+        let reader = thread::spawn(move || {
+            let mut got = Vec::new();
+            far.read_to_end(&mut got).unwrap();
+            got
+        });
+        Patient(&near).write_all(&bytes).unwrap();
+        drop(near);
+        assert!(reader.join().unwrap() == bytes);
+        let (near, _far) = pipe();
+        let told = Patient(&near).write_all(&bytes).unwrap_err();
+        assert_eq!(describe(&told), "nobody has read it for 2s");
+    }
+
+    #[test]
+    fn whoever_might_not_read_the_file_still_may_not() {
+        let folder = Folder::new("mode");
+        let path = folder.0.join("x.txt");
+        fs::write(&path, "").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        let trace = TraceFile::open(&path).unwrap();
+        trace.attach(vec![recorder()]);
+        trace.finish().unwrap();
+        let found = fs::metadata(&path).unwrap();
+        assert!(found.len() > 0);
+        assert_eq!(found.permissions().mode() & 0o777, 0o600);
     }
 }
