@@ -37,7 +37,7 @@ use crate::reactor::Reactor;
 use crate::readiness::Signal;
 use crate::reason::{ListenError, ShutdownReport};
 use crate::socket::listen::Listen;
-use crate::timers::{Nanos, after};
+use crate::timers::{NEVER, Nanos, after};
 use crate::trace::Recorder;
 
 /// A deterministic world: loops, scripted [peers](Peer), a network between them, and a clock that jumps.
@@ -98,6 +98,9 @@ pub struct LoopNumber(usize);
 struct Member {
     reactor: Reactor<SimDriver>,
     budgets: Budgets,
+    /// How long it may take to stop, and until when, once a signal has come.
+    grace: Duration,
+    stops_by: Nanos,
     /// It is about something else, or has no processor, until then.
     busy_until: Nanos,
     stopped: Option<ShutdownReport>,
@@ -168,9 +171,11 @@ impl World {
     /// A loop, on a host of its own. Its number as a loop is the world's unless the configuration says one.
     pub fn add_loop(&mut self, config: Config) -> LoopNumber {
         let number = self.loops.len();
-        let budgets = config.budgets.clone();
+        let (budgets, grace) = (config.budgets.clone(), config.grace);
         let reactor = Reactor::with_driver(config, SimDriver::new(&self.network));
-        let member = Member { reactor, budgets, busy_until: 0, stopped: None, barren: 0 };
+        let (stops_by, stopped) = (NEVER, None);
+        let member =
+            Member { reactor, budgets, grace, stops_by, busy_until: 0, stopped, barren: 0 };
         self.loops.push(member);
         LoopNumber(number)
     }
@@ -221,7 +226,8 @@ impl World {
     ) -> Service<Audited<H>> {
         let audit = Rc::new(RefCell::new(Audit::default()));
         self.audits.push((number, Rc::clone(&audit)));
-        let audited = Audited::new(handler, audit, self.complaints(), &self.network);
+        let budget = self.loops.get(number.0).map_or(0, |member| member.budgets.messages);
+        let audited = Audited::new(handler, audit, self.complaints(), &self.network, budget);
         self.reactor(number).add_with(audited, config)
     }
 

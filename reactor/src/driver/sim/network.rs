@@ -185,7 +185,7 @@ pub(crate) struct Network {
     pub(crate) arrivals: VecDeque<(Id, Id)>,
     pub(crate) tally: Tally,
     /// The number of the turn, of all loops.
-    pub(super) turn: u64,
+    pub(crate) turn: u64,
     /// Calls of loops that came to something.
     pub(crate) progress: u64,
     pub(super) calls_in_turn: u32,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use echo::{Echo, Modes};
-use reactor::ServiceConfig;
+use reactor::{Admission, ServiceConfig};
 use reactor::framing::Line;
 use reactor::sim::{Client, Ending, Peer, PeerContext, PeerSocket};
 
@@ -20,25 +20,31 @@ pub(super) fn furnish(setting: &mut Setting) {
     // A line that is answered may be longer than any mark, as it may be in the server.
     let queue_max = if modes.has_lines() { 0 } else { setting.limits.queue_max };
     let limits = reactor::Limits { queue_max, ..setting.limits.clone() };
+    // Limits hold for both loops together, or for each.
+    let shared = setting.random.chance(0.5).then(Admission::new);
+    let mut has_unix = false;
     let mut members = Vec::new();
     for number in 0..loops {
         let config = reactor::Config { loop_number: number, ..setting.config.clone() };
         let member = setting.world.add_loop(config);
         members.push(member);
-        let service = ServiceConfig::new().limits(limits.clone());
+        let admission = shared.clone().unwrap_or_default();
+        let service = ServiceConfig::new().limits(limits.clone()).admission(admission);
         let echo = setting.world.serve(member, Echo::new(modes.clone()), service, STREAMS);
         let Ok(echo) = echo else { continue };
         let reactor = setting.world.reactor(member);
         // For want of descriptors one of these may not open: then its clients are refused.
-        let _ = reactor.listen(&echo, UNIX);
+        has_unix |= reactor.listen(&echo, UNIX).is_ok();
         if number == 0 && !setting.stops && reactor.bind(&echo, DATAGRAMS).is_ok() {
             setting.world.add_peer(Asker::new(modes.clone()));
         }
     }
     for _ in 0..setting.random.size(1..30) {
         let arrival = setting.arrival();
-        let client = client(setting, &modes);
-        let client = if setting.is_strict() { client.lenient() } else { client };
+        let is_unix = setting.random.chance(0.2);
+        let client = client(setting, &modes, if is_unix { UNIX } else { STREAMS });
+        let is_refused = is_unix && !has_unix;
+        let client = if setting.is_strict() || is_refused { client.lenient() } else { client };
         setting.world.add_peer_after(arrival, client);
     }
     setting.add_operator(members);
@@ -51,18 +57,14 @@ fn modes(setting: &mut Setting) -> Modes {
     }
 }
 
-fn client(setting: &mut Setting, modes: &Modes) -> Client {
+fn client(setting: &mut Setting, modes: &Modes, to: &str) -> Client {
     let length = setting.length();
     let says = if modes.has_lines() { lines(setting, length) } else { setting.bytes(length) };
     let hears = answer(&says, modes);
     let ending = choose_ending(setting);
     let (writes, rests) = (setting.size(), setting.pause());
     let (reads, pauses) = (setting.size(), setting.pause());
-    let to = if setting.random.chance(0.2) { UNIX } else { STREAMS };
-    let client =
-        Client::new(to, &says, &hears).ending(ending).writing(writes, rests).reading(reads, pauses);
-    // Half a line is answered at its end only: who waits for it before it finishes waits for ever.
-    if to == UNIX { client.lenient() } else { client }
+    Client::new(to, &says, &hears).ending(ending).writing(writes, rests).reading(reads, pauses)
 }
 
 fn choose_ending(setting: &mut Setting) -> Ending {
