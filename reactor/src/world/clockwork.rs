@@ -127,11 +127,12 @@ impl World {
     }
 }
 
-/// Whether the time of its next turn has come already.
+/// Whether a deadline of its has passed, and nothing is listed to be done about it.
 fn is_overdue(network: &Shared, member: &Member) -> bool {
     let network = network.borrow();
     let due = member.reactor.next_deadline();
-    due.is_some_and(|due| network.since_origin(due) <= network.now)
+    due != Some(member.reactor.origin())
+        && due.is_some_and(|due| network.since_origin(due) <= network.now)
 }
 
 /// What grows whenever a loop gets somewhere.

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use echo::{Echo, Modes};
-use reactor::{Admission, ServiceConfig};
 use reactor::framing::Line;
 use reactor::sim::{Client, Ending, Peer, PeerContext, PeerSocket};
+use reactor::{Admission, ServiceConfig};
 
 use super::{Setting, choose};
 

@@ -74,8 +74,7 @@ fn add_loop(
     let member = setting.world.add_loop(Config { loop_number, ..setting.config.clone() });
     let (complaints, faults) = (setting.world.complaints(), setting.world.faults());
     let random = setting.world.random();
-    let handler =
-        Everything::new(complaints, faults, random, neighbour.clone(), setting.stops);
+    let handler = Everything::new(complaints, faults, random, neighbour.clone(), setting.stops);
     // Who asks for much at once is not slow, unless nobody has patience.
     let queue_max = if setting.is_impatient { setting.limits.queue_max } else { 1024 * 1024 };
     let limits = Limits { queue_max, ..setting.limits.clone() };

@@ -202,12 +202,7 @@ impl Everything {
     }
 
     /// What comes at one end of a pipe leaves at the other, which has room for it.
-    fn pass_on(
-        &mut self,
-        session: &mut Session,
-        input: &mut ReadBuffer,
-        cx: &mut ConnContext<'_>,
-    ) {
+    fn pass_on(&mut self, session: &mut Session, input: &mut ReadBuffer, cx: &mut ConnContext<'_>) {
         let id = cx.id();
         if let Some(peer) = self.pipes.peer_of(id).and_then(|peer| cx.at(peer)) {
             let complaint = || format!("{id} is read, and its other end is full");
@@ -277,12 +272,7 @@ impl Everything {
         }
     }
 
-    fn connect(
-        &mut self,
-        session: &mut Session,
-        input: &mut ReadBuffer,
-        cx: &mut ConnContext<'_>,
-    ) {
+    fn connect(&mut self, session: &mut Session, input: &mut ReadBuffer, cx: &mut ConnContext<'_>) {
         if self.pipes.peer_of(cx.id()).is_none()
             && let Some(&target) = input.as_slice().first()
         {
