@@ -117,6 +117,8 @@ struct Player {
 const STORM: Duration = Duration::from_secs(2);
 /// Within this time everything must have come to its end, once nothing goes wrong any more.
 const CALM: Duration = Duration::from_secs(3600);
+/// So long it takes at most until what the last peers did is known everywhere.
+const LAST: Duration = Duration::from_secs(1);
 /// Then, within this time, loops that are asked to stop have stopped: longer than anybody lingers.
 const STOP: Duration = Duration::from_secs(30);
 
@@ -301,9 +303,18 @@ impl World {
             }
         }
         self.hear_verdicts()?;
+        self.storm_on(LAST)?;
+        self.check_held()?;
         self.stop_loops()?;
         self.check_end()?;
         Ok(self.tally())
+    }
+
+    /// Whoever has done or not, everything goes on for this long.
+    fn storm_on(&mut self, time: Duration) -> Result<(), Violation> {
+        let until = self.after(time);
+        while self.step(until)? {}
+        Ok(())
     }
 
     fn stop_loops(&mut self) -> Result<(), Violation> {

@@ -246,6 +246,7 @@ impl<H: Handler> Handler for Audited<H> {
         let before = input.len();
         self.handler.on_data(&mut session.session, input, cx);
         self.audit.borrow_mut().consumed += (before - input.len()) as u64;
+        self.may_panic_about(cx, &mut session.panicked); // what it has asked for may be under way
     }
 
     fn on_eof(

@@ -135,6 +135,17 @@ impl World {
         }
     }
 
+    /// Whoever hears of a reset lets go, even if it reads nothing.
+    pub(super) fn check_held(&self) -> Result<(), Violation> {
+        match self.network.borrow().holds_dead() {
+            false => Ok(()),
+            true => {
+                let text = "a loop holds a connection that was reset".to_owned();
+                Err(self.violation(Promise::Liveness, text))
+            }
+        }
+    }
+
     pub(super) fn check_end(&self) -> Result<(), Violation> {
         for (number, member) in self.loops.iter().enumerate() {
             let released = member.reactor.check_released();

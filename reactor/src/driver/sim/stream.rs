@@ -192,6 +192,14 @@ impl Network {
             .max()
     }
 
+    /// Whether a loop holds a TCP stream that stood, and has been reset.
+    pub(crate) fn holds_dead(&self) -> bool {
+        self.endpoints.iter().any(|(_, end)| {
+            let is_watched = matches!(end.owner, Owner::Loop { token: Some(_), .. });
+            is_watched && end.dead && end.stands && !end.is_unix()
+        })
+    }
+
     /// Whether a loop's end of the connection of this TCP peer is still there, or went by FIN.
     pub(crate) fn was_not_reset(&self, peer: &Address) -> bool {
         let mut ends = self.endpoints.iter().map(|(_, endpoint)| endpoint);

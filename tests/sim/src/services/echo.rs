@@ -12,6 +12,8 @@ use super::{Setting, choose};
 
 const STREAMS: &str = "10.0.0.1:9002";
 const DATAGRAMS: &str = "10.0.0.1:9003";
+/// Datagrams over a Unix socket.
+const LETTERS: &str = "unix:/run/echo.letters";
 const UNIX: &str = "unix:/run/echo.sock";
 
 pub(super) fn furnish(setting: &mut Setting) {
@@ -35,8 +37,11 @@ pub(super) fn furnish(setting: &mut Setting) {
         let reactor = setting.world.reactor(member);
         // For want of descriptors one of these may not open: then its clients are refused.
         has_unix |= reactor.listen(&echo, UNIX).is_ok();
-        if number == 0 && !setting.stops && reactor.bind(&echo, DATAGRAMS).is_ok() {
-            setting.world.add_peer(Asker::new(modes.clone()));
+        for (from, to) in [("172.31.0.1:5000", DATAGRAMS), ("unix:/run/asker.letters", LETTERS)] {
+            let reactor = setting.world.reactor(member);
+            if number == 0 && !setting.stops && reactor.bind(&echo, to).is_ok() {
+                setting.world.add_peer(Asker::new(modes.clone(), from, to));
+            }
         }
     }
     for _ in 0..setting.random.size(1..30) {
@@ -106,29 +111,37 @@ fn answer(says: &[u8], modes: &Modes) -> Vec<u8> {
     hears
 }
 
-/// Asks by datagrams, which may be lost; once nothing goes wrong, one of them has to be answered.
+/// Asks by datagrams, which may be lost; once nothing goes wrong, each of a few that come together has to be
+/// answered. Before that it may be gone when the answer comes.
 struct Asker {
     modes: Modes,
+    from: &'static str,
+    to: &'static str,
     socket: Option<PeerSocket>,
     asked: u32,
     expected: BTreeSet<Vec<u8>>,
-    answered_in_calm: bool,
+    /// What was asked in calm, and is not answered yet.
+    open: Option<BTreeSet<Vec<u8>>>,
     complaint: Option<String>,
 }
 
 /// How long it waits for an answer before it asks again.
 const PATIENCE: Duration = Duration::from_millis(30);
+/// So many at once, when they are.
+const TOGETHER: u32 = 4;
 /// What it asks before things are calm.
 const QUESTIONS: u32 = 20;
 
 impl Asker {
-    fn new(modes: Modes) -> Self {
+    fn new(modes: Modes, from: &'static str, to: &'static str) -> Self {
         Self {
             modes,
+            from,
+            to,
             socket: None,
             asked: 0,
             expected: BTreeSet::new(),
-            answered_in_calm: false,
+            open: None,
             complaint: None,
         }
     }
@@ -138,7 +151,7 @@ impl Asker {
         while let Ok((count, _)) = cx.receive(socket, &mut room) {
             let answer = room.get(..count).unwrap_or_default();
             if self.expected.contains(answer) {
-                self.answered_in_calm |= cx.is_calm();
+                self.open.as_mut().map(|open| open.remove(answer));
             } else {
                 let text = format!("a datagram of {count} bytes answers nothing that was asked");
                 self.complaint.get_or_insert(text);
@@ -148,12 +161,17 @@ impl Asker {
 
     fn ask(&mut self, socket: PeerSocket, cx: &mut PeerContext<'_>) {
         self.asked += 1;
-        let question = format!("question {}", self.asked).repeat(cx.random().size(0..5));
+        let least = usize::from(cx.is_calm()); // those are to differ
+        let question = format!("question {} ", self.asked).repeat(cx.random().size(least..5));
         let mut answer = Vec::new();
         self.modes.answer_datagram(question.as_bytes(), &mut answer);
-        self.expected.insert(answer);
-        // No room: it asks again anyway.
-        let _ = cx.send(socket, question.as_bytes(), DATAGRAMS);
+        self.expected.insert(answer.clone());
+        // There is always room for the few in calm.
+        if cx.send(socket, question.as_bytes(), self.to).is_ok()
+            && let Some(open) = &mut self.open
+        {
+            open.insert(answer);
+        }
     }
 }
 
@@ -163,27 +181,34 @@ impl Peer for Asker {
             return;
         }
         if self.socket.is_none() {
-            self.socket = cx.bind("172.31.0.1:5000");
+            self.socket = cx.bind(self.from);
         }
         let Some(socket) = self.socket else { return };
         self.hear(socket, cx);
         if self.is_done() {
             cx.unbind(socket);
-        } else if self.asked < QUESTIONS || cx.is_calm() {
+        } else if cx.is_calm() && self.open.is_none() {
+            self.open = Some(BTreeSet::new());
+            (0..TOGETHER).for_each(|_| self.ask(socket, cx));
+        } else if self.asked < QUESTIONS && !cx.is_calm() {
             self.ask(socket, cx);
+            if cx.random().chance(0.2) {
+                cx.unbind(socket);
+                self.socket = None;
+            }
             cx.wake_after(PATIENCE);
         }
     }
 
     fn is_done(&self) -> bool {
-        self.answered_in_calm || self.complaint.is_some()
+        self.complaint.is_some() || self.open.as_ref().is_some_and(BTreeSet::is_empty)
     }
 
     fn verdict(&self) -> Result<(), String> {
         match &self.complaint {
             Some(complaint) => Err(complaint.clone()),
-            None if self.answered_in_calm => Ok(()),
-            None => Err("no datagram is answered".to_owned()),
+            None if self.is_done() => Ok(()),
+            None => Err("a datagram is not answered".to_owned()),
         }
     }
 }

@@ -85,7 +85,7 @@ fn add_loop(
 }
 
 fn client(setting: &mut Setting) -> Client {
-    let role = choose(&mut setting.random, b"elgpwdfxxxcc");
+    let role = choose(&mut setting.random, b"elgpwdfxxxccz");
     let length = setting.length();
     let body = setting.bytes(length);
     let (writes, rests) = (setting.size(), setting.pause());
@@ -105,6 +105,8 @@ fn client(setting: &mut Setting) -> Client {
         b'd' => speaks(role, b"tick tock", b"!!!").ending(Ending::Close),
         b'x' => speaks(role, &body, b"").hearing_anything().ending(careless(setting)),
         b'c' => return proxied(setting, &body),
+        // Nobody reads it, so it is little; and the server must notice that it is gone all the same.
+        b'z' => return speaks(role, b"zzz", b"").hearing_anything().ending(Ending::Reset),
         _ => speaks(role, &body, &body),
     };
     client.writing(writes, rests).reading(reads, pauses)

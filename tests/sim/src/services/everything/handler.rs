@@ -327,13 +327,27 @@ impl Everything {
                 }
             }
             8 => cx.at_turn_end(),
-            9 if self.stops && self.random.chance(0.05) => cx.stop(),
+            9 if self.random.chance(0.5) => self.connect_carelessly(cx),
+            10 if self.stops && self.random.chance(0.05) => cx.stop(),
             9 | 10 => cx.set_deadline(Duration::from_millis(self.random.below(20))),
             _ => {
                 cx.forward(input);
             }
         }
         input.take();
+    }
+
+    /// Nobody waits for it, and somebody may not want it any more, at once or later.
+    fn connect_carelessly(&mut self, cx: &mut ConnContext<'_>) {
+        let (target, to) = if self.random.chance(0.5) { (b'g', UPSTREAM) } else { (b'n', NAME) };
+        let id = cx.connect(to);
+        if self.random.chance(0.3)
+            && let Some(mut wished) = cx.at(id)
+        {
+            return wished.abort();
+        }
+        self.connects.insert(id, (target, cx.now()));
+        self.careless.push(id);
     }
 
     /// A connect that failed had a reason, and told it in time.
@@ -375,6 +389,9 @@ impl Handler for Everything {
             let target = self.connects.remove(&cx.id()).map(|(target, _)| target);
             let stands = matches!(target, Some(b'g' | b'n' | b'h'));
             self.complaints.expect(stands, || format!("{} stands, and cannot", cx.id()));
+            if self.pipes.peer_of(cx.id()).is_none() {
+                cx.close(); // it was wished for carelessly
+            }
         }
         Session::default()
     }
@@ -396,6 +413,10 @@ impl Handler for Everything {
             }
             Some(b'r') => self.say_in_room(input, cx),
             Some(b'x') => self.be_careless(input, cx),
+            Some(b'z') => {
+                input.take();
+                cx.pause(); // for good
+            }
             Some(_) => {
                 cx.forward(input);
             }
@@ -411,6 +432,8 @@ impl Handler for Everything {
             Some(b'f') => {
                 cx.forward(input);
                 cx.finish();
+                let takes = cx.send(b"?");
+                self.complaints.expect(!takes, || format!("{} has finished, and takes", cx.id()));
             }
             Some(b'w') => {
                 session.collected.extend_from_slice(input.take());
@@ -438,6 +461,7 @@ impl Handler for Everything {
                 return cx.close();
             }
             (Deadline::Set, _) => self.check_deadline(cx),
+            (Deadline::Idle, _) if self.random.chance(0.5) => return, // another time, perhaps
             _ => return cx.close(),
         }
         if session.role == Some(b'w') {
@@ -476,6 +500,7 @@ impl Handler for Everything {
 
     fn on_connect_failed(&mut self, id: ConnId, error: ConnectError, cx: &mut Context<'_>) {
         self.check_failure(id, &error, cx);
+        self.careless.retain(|&other| other != id);
         self.pipes.on_end(id, cx);
     }
 
