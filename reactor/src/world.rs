@@ -155,6 +155,12 @@ impl World {
         self.network.borrow_mut().names.insert(name.to_owned(), addresses);
     }
 
+    /// From now on nobody answers at this address, as behind a firewall: who connects there waits until its
+    /// time is over.
+    pub fn set_silent(&mut self, address: IpAddr) {
+        self.network.borrow_mut().silent.insert(address);
+    }
+
     /// Where handlers may complain.
     pub fn complaints(&self) -> Complaints {
         self.complaints.clone()

@@ -68,7 +68,9 @@ impl<D: Driver> Reactor<D> {
         link: &Link<D::Stream>,
     ) -> Result<(), &'static str> {
         let (is_ready, is_dirty) = self.core.table.listed(id);
-        if link.readable && (connection.hears() || connection.discards()) && !is_ready {
+        let discards = matches!(connection.life, Life::Closing | Life::Lingering);
+        let is_wanted = connection.hears() || discards && !connection.read_ended;
+        if link.readable && is_wanted && !is_ready {
             return Err("there is something to read, and nobody will");
         }
         if link.writable && connection.queued() > 0 && !is_dirty {

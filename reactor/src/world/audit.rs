@@ -39,6 +39,8 @@ impl Complaints {
 pub(super) struct Audit {
     opened: u64,
     closed: u64,
+    /// How often it was told that the loop stops.
+    shutdowns: u64,
     /// Bytes of streams that the handler consumed, and of datagrams that it was lent.
     consumed: u64,
     /// Panics that are faults of the world's.
@@ -49,16 +51,17 @@ pub(super) struct Audit {
 }
 
 impl Audit {
-    /// Each `on_open` that returned has had its `on_close`.
+    /// Each `on_open` that returned has had its `on_close`, and the service its one `on_shutdown`.
     ///
     /// # Errors
     /// How often each was called.
     pub(super) fn check_calls(&self) -> Result<(), String> {
-        match (self.opened, self.closed) {
-            (opened, closed) if opened == closed => Ok(()),
-            (opened, closed) => {
-                Err(format!("on_open was called {opened} times, on_close {closed}"))
-            }
+        let Self { opened, closed, shutdowns, .. } = self;
+        match opened == closed && *shutdowns == 1 {
+            true => Ok(()),
+            false => Err(format!(
+                "on_open was called {opened} times, on_close {closed}, on_shutdown {shutdowns}"
+            )),
         }
     }
 
@@ -334,6 +337,7 @@ impl<H: Handler> Handler for Audited<H> {
     }
 
     fn on_shutdown(&mut self, cx: &mut Context<'_>) {
+        self.audit.borrow_mut().shutdowns += 1;
         self.handler.on_shutdown(cx);
     }
 }

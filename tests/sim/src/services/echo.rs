@@ -21,7 +21,12 @@ pub(super) fn furnish(setting: &mut Setting) {
     let modes = modes(setting);
     // A line that is answered may be longer than any mark, as it may be in the server.
     let queue_max = if modes.has_lines() { 0 } else { setting.limits.queue_max };
-    let limits = reactor::Limits { queue_max, ..setting.limits.clone() };
+    let mut limits = reactor::Limits { queue_max, ..setting.limits.clone() };
+    // Who reads without a pause takes something in so long, however much there is.
+    let is_hasty = !setting.is_impatient && setting.random.chance(0.2);
+    if is_hasty {
+        limits.drain_timeout = Duration::from_secs(2);
+    }
     // Limits hold for both loops together, or for each.
     let shared = setting.random.chance(0.5).then(Admission::new);
     let mut has_unix = false;
@@ -48,6 +53,7 @@ pub(super) fn furnish(setting: &mut Setting) {
         let arrival = setting.arrival();
         let is_unix = setting.random.chance(0.2);
         let client = client(setting, &modes, if is_unix { UNIX } else { STREAMS });
+        let client = if is_hasty { client.reading(1..2000, NO_PAUSE) } else { client };
         let is_refused = is_unix && !has_unix;
         let client = if setting.is_strict() || is_refused { client.lenient() } else { client };
         setting.world.add_peer_after(arrival, client);
@@ -129,6 +135,8 @@ struct Asker {
 const PATIENCE: Duration = Duration::from_millis(30);
 /// So many at once, when they are.
 const TOGETHER: u32 = 4;
+/// Readers who take all that there is.
+const NO_PAUSE: std::ops::Range<Duration> = Duration::ZERO..Duration::ZERO;
 /// What it asks before things are calm.
 const QUESTIONS: u32 = 20;
 

@@ -20,12 +20,15 @@ pub(crate) const UPSTREAM: &str = "10.9.0.1:7";
 pub(crate) const UPSTREAM_UNIX: &str = "unix:/run/upstream.sock";
 pub(crate) const NOBODY_UNIX: &str = "unix:/run/nobody.sock";
 pub(crate) const NOBODY: &str = "10.9.0.1:8";
-/// A name of two addresses: nobody is at the first.
+/// A name of two addresses: nobody is at the first, and at times nobody says so.
 pub(crate) const NAME: &str = "upstream.test:7";
 pub(crate) const NO_NAME: &str = "nobody.test:7";
 
 pub(super) fn furnish(setting: &mut Setting) {
     setting.world.set_name("upstream.test", [[10, 9, 0, 2].into(), [10, 9, 0, 1].into()]);
+    if setting.random.chance(0.3) {
+        setting.world.set_silent([10, 9, 0, 2].into());
+    }
     setting.world.add_peer(Upstream::new(UPSTREAM));
     setting.world.add_peer(Upstream::new(UPSTREAM_UNIX));
     let members = add_loops(setting);

@@ -70,6 +70,8 @@ pub(crate) struct Everything {
     deadlines: BTreeMap<ConnId, Instant>,
     pipes: Pipes,
     room: Broadcast,
+    /// When something was said in it that has not left yet.
+    said_at: Option<Instant>,
     connects: BTreeMap<ConnId, (u8, Instant)>,
     careless: Vec<ConnId>,
     gone: VecDeque<ConnId>,
@@ -99,6 +101,7 @@ impl Everything {
             deadlines: BTreeMap::new(),
             pipes: Pipes::default(),
             room: Broadcast::default(),
+            said_at: None,
             connects: BTreeMap::new(),
             careless: Vec::new(),
             gone: VecDeque::new(),
@@ -192,10 +195,16 @@ impl Everything {
     fn check_patience(&self, cx: &Context<'_>) {
         let is_heard = self.full_since.is_none_or(|since| cx.now() < since + LATE);
         self.complaints.expect(is_heard, || "nobody told of room in an inbox".to_owned());
+        let has_left = self.said_at.is_none_or(|at| cx.now() == at);
+        self.complaints.expect(has_left, || "a turn had no end".to_owned());
     }
 
     fn say_in_room(&mut self, input: &mut ReadBuffer, cx: &mut ConnContext<'_>) {
-        self.room.say(Some(cx.id()), &[whole_lines(input)], cx);
+        let lines = whole_lines(input);
+        if !lines.is_empty() {
+            self.said_at = Some(cx.now());
+        }
+        self.room.say(Some(cx.id()), &[lines], cx);
         if self.random.chance(0.2) {
             self.room.send_to(cx.id(), NOTED, cx);
         }
@@ -548,6 +557,7 @@ impl Handler for Everything {
     }
 
     fn on_turn_end(&mut self, cx: &mut Context<'_>) {
+        self.said_at = None;
         self.room.flush(cx);
     }
 
