@@ -295,10 +295,16 @@ impl<'a> ConnContext<'a> {
         self.cx.core.table.get(self.id).is_some_and(|connection| connection.full)
     }
 
-    /// Whether it has ended, and its handler is to hear of that alone.
+    /// Whether its handler is to hear of anything but its end.
     #[cfg(feature = "sim")]
-    pub(crate) fn is_gone(&self) -> bool {
-        self.cx.core.table.get(self.id).is_none_or(|connection| connection.life == Life::Gone)
+    pub(crate) fn is_open(&self) -> bool {
+        self.cx.core.table.get(self.id).is_some_and(|connection| connection.life == Life::Open)
+    }
+
+    /// How long no byte may move before it is idle; 0: for ever.
+    #[cfg(feature = "sim")]
+    pub(crate) fn idle_timeout(&self) -> Nanos {
+        self.cx.core.table.get(self.id).map_or(0, |connection| connection.idle_timeout)
     }
 
     /// Whether its handler may be given bytes now.

@@ -144,6 +144,15 @@ impl Admission {
         self.connections() == 0 && self.addresses().is_empty()
     }
 
+    /// Whether no more are in than `limits` say, in all and under any address.
+    #[cfg(feature = "sim")]
+    pub(crate) fn is_within(&self, limits: &Limits) -> bool {
+        let Limits { max_connections, max_per_ip, .. } = *limits;
+        let fits = |count: usize, max: usize| max == 0 || count <= max;
+        fits(self.connections(), max_connections)
+            && self.addresses().values().all(|&count| fits(count, max_per_ip))
+    }
+
     /// Whether somebody else holds it too.
     pub(crate) fn is_shared(&self) -> bool {
         Arc::strong_count(&self.0) > 1

@@ -37,7 +37,7 @@ use crate::reactor::Reactor;
 use crate::readiness::Signal;
 use crate::reason::{ListenError, ShutdownReport};
 use crate::socket::listen::Listen;
-use crate::timers::{Nanos, after};
+use crate::timers::{NEVER, Nanos, after};
 use crate::trace::Recorder;
 
 /// A deterministic world: loops, scripted [peers](Peer), a network between them, and a clock that jumps.
@@ -98,6 +98,9 @@ pub struct LoopNumber(usize);
 struct Member {
     reactor: Reactor<SimDriver>,
     budgets: Budgets,
+    /// How long it may take to stop, and until when, once a signal has come.
+    grace: Duration,
+    stops_by: Nanos,
     /// It is about something else, or has no processor, until then.
     busy_until: Nanos,
     stopped: Option<ShutdownReport>,
@@ -114,6 +117,8 @@ struct Player {
 const STORM: Duration = Duration::from_secs(2);
 /// Within this time everything must have come to its end, once nothing goes wrong any more.
 const CALM: Duration = Duration::from_secs(3600);
+/// So long it takes at most until what the last peers did is known everywhere.
+const LAST: Duration = Duration::from_secs(1);
 /// Then, within this time, loops that are asked to stop have stopped: longer than anybody lingers.
 const STOP: Duration = Duration::from_secs(30);
 
@@ -150,6 +155,12 @@ impl World {
         self.network.borrow_mut().names.insert(name.to_owned(), addresses);
     }
 
+    /// From now on nobody answers at this address, as behind a firewall: who connects there waits until its
+    /// time is over.
+    pub fn set_silent(&mut self, address: IpAddr) {
+        self.network.borrow_mut().silent.insert(address);
+    }
+
     /// Where handlers may complain.
     pub fn complaints(&self) -> Complaints {
         self.complaints.clone()
@@ -168,9 +179,11 @@ impl World {
     /// A loop, on a host of its own. Its number as a loop is the world's unless the configuration says one.
     pub fn add_loop(&mut self, config: Config) -> LoopNumber {
         let number = self.loops.len();
-        let budgets = config.budgets.clone();
+        let (budgets, grace) = (config.budgets.clone(), config.grace);
         let reactor = Reactor::with_driver(config, SimDriver::new(&self.network));
-        let member = Member { reactor, budgets, busy_until: 0, stopped: None, barren: 0 };
+        let (stops_by, stopped) = (NEVER, None);
+        let member =
+            Member { reactor, budgets, grace, stops_by, busy_until: 0, stopped, barren: 0 };
         self.loops.push(member);
         LoopNumber(number)
     }
@@ -221,7 +234,8 @@ impl World {
     ) -> Service<Audited<H>> {
         let audit = Rc::new(RefCell::new(Audit::default()));
         self.audits.push((number, Rc::clone(&audit)));
-        let audited = Audited::new(handler, audit, self.complaints(), &self.network);
+        let budget = self.loops.get(number.0).map_or(0, |member| member.budgets.messages);
+        let audited = Audited::new(handler, audit, self.complaints(), &self.network, budget);
         self.reactor(number).add_with(audited, config)
     }
 
@@ -295,9 +309,18 @@ impl World {
             }
         }
         self.hear_verdicts()?;
+        self.storm_on(LAST)?;
+        self.check_held()?;
         self.stop_loops()?;
         self.check_end()?;
         Ok(self.tally())
+    }
+
+    /// Whoever has done or not, everything goes on for this long.
+    fn storm_on(&mut self, time: Duration) -> Result<(), Violation> {
+        let until = self.after(time);
+        while self.step(until)? {}
+        Ok(())
     }
 
     fn stop_loops(&mut self) -> Result<(), Violation> {

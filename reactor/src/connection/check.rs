@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Connection, Life, Table};
 use crate::id::ConnId;
 use crate::limits::Limits;
-use crate::timers::NEVER;
+use crate::timers::{NEVER, after};
 
 impl Table {
     /// The first thing that is not as it must be.
@@ -72,9 +72,27 @@ impl Table {
         first(&wrong)
     }
 
+    /// What is due has passed by the end of a turn, and nobody waits for longer than it may.
+    fn check_deadlines(
+        &self,
+        connection: &Connection,
+        limits: &Limits,
+    ) -> Result<(), &'static str> {
+        let Connection { life, deadline, .. } = *connection;
+        let (drain, linger) = (limits.drain_timeout, limits.linger_timeout);
+        let drains_by = if drain.is_zero() { NEVER } else { after(self.now, drain) };
+        let lingers_by = after(self.now, linger);
+        first(&[
+            (life != Life::Gone && deadline < self.now, "its deadline has passed, and it stays"),
+            (life == Life::Closing && deadline > drains_by, "it may take too long to drain"),
+            (life == Life::Lingering && deadline > lingers_by, "it may linger for too long"),
+        ])
+    }
+
     fn check_connection(&self, connection: &Connection) -> Result<(), &'static str> {
         let Some(limits) = self.limits(connection.service) else { return Err("of no service") };
         self.check_bounds(connection, limits)?;
+        self.check_deadlines(connection, limits)?;
         let queued = connection.queued();
         let ends = connection.life == Life::Closing || connection.finish;
         let lives = matches!(connection.life, Life::Open | Life::Closing);

@@ -18,7 +18,7 @@ use crate::transport::Transport;
 
 /// How long accepting pauses when there is no room for one more. The kernel tells of a backlog once: if
 /// nobody asked again, who waits there would wait until somebody else came.
-const RETRY: Duration = Duration::from_millis(100);
+pub(super) const RETRY: Duration = Duration::from_millis(100);
 
 /// How long the log has nothing new to say about a pause.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);

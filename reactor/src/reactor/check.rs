@@ -1,12 +1,13 @@
 //! What must be true of the loop between any two turns.
 
 use super::Reactor;
+use super::accept::RETRY;
 use super::shutdown::Phase;
 use super::wait::Link;
 use crate::connection::{Connection, Life};
 use crate::driver::Driver;
 use crate::id::ConnId;
-use crate::timers::NEVER;
+use crate::timers::{NEVER, after};
 
 impl<D: Driver> Reactor<D> {
     /// The first invariant that does not hold.
@@ -31,6 +32,10 @@ impl<D: Driver> Reactor<D> {
         if goes_on && listed > 0 && self.next_deadline() != Some(self.origin()) {
             return Err(format!("{listed} connections are on lists, and the loop would sleep"));
         }
+        let mut admissions = self.admissions.iter().zip(&table.limits);
+        if !admissions.all(|(admission, limits)| admission.is_within(limits)) {
+            return Err("more are in than the limits of their service allow".to_owned());
+        }
         let admitted = table.iter().filter(|(_, connection)| connection.admitted).count() as u64;
         match table.counters.open().get() {
             open if open == admitted => Ok(()),
@@ -40,6 +45,11 @@ impl<D: Driver> Reactor<D> {
 
     fn check_halves(&self, id: ConnId, connection: &Connection) -> Result<(), &'static str> {
         let link = self.links.get(id);
+        if self.attempts.get(&id).is_some_and(|attempt| {
+            connection.life == Life::Connecting && connection.deadline > attempt.give_up
+        }) {
+            return Err("it may take too long to connect");
+        }
         let is_begun = self.attempts.contains_key(&id)
             || self.core.connects.iter().any(|(wished, ..)| *wished == id);
         match (connection.life, link) {
@@ -58,7 +68,9 @@ impl<D: Driver> Reactor<D> {
         link: &Link<D::Stream>,
     ) -> Result<(), &'static str> {
         let (is_ready, is_dirty) = self.core.table.listed(id);
-        if link.readable && (connection.hears() || connection.discards()) && !is_ready {
+        let discards = matches!(connection.life, Life::Closing | Life::Lingering);
+        let is_wanted = connection.hears() || discards && !connection.read_ended;
+        if link.readable && is_wanted && !is_ready {
             return Err("there is something to read, and nobody will");
         }
         if link.writable && connection.queued() > 0 && !is_dirty {
@@ -71,6 +83,12 @@ impl<D: Driver> Reactor<D> {
         let timers = self.core.timers.iter().filter(|(_, timer)| timer.armed != NEVER).count();
         let listeners = self.acceptors.iter().filter(|(_, found)| found.armed != NEVER).count();
         let armed = self.core.table.armed_count() + timers + listeners;
+        let now = self.core.table.now;
+        for (id, timer) in self.core.timers.iter() {
+            if timer.due < now || timer.armed > timer.due {
+                return Err(format!("timer {id:?} does not pass when it is due"));
+            }
+        }
         match self.core.table.timers.live() {
             live if live == armed => Ok(()),
             live => {
@@ -81,6 +99,9 @@ impl<D: Driver> Reactor<D> {
 
     fn check_listeners(&self) -> Result<(), String> {
         for (id, acceptor) in self.acceptors.iter() {
+            if acceptor.armed != NEVER && acceptor.armed > after(self.core.table.now, RETRY) {
+                return Err(format!("listener {id:?} may wait too long until it tries again"));
+            }
             let times = self.ready_acceptors.iter().filter(|ready| ready.0 == id).count();
             if times != usize::from(acceptor.is_listed()) {
                 return Err(format!("listener {id:?} is on the ready list {times} times"));

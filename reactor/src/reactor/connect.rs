@@ -28,7 +28,7 @@ pub(super) struct Attempt<S> {
     /// What events have told of it so far.
     readiness: Readiness,
     /// When the time for all of it is over.
-    give_up: Nanos,
+    pub(super) give_up: Nanos,
     /// How the last address failed.
     error: ConnectError,
     /// How all of it failed.

@@ -4,14 +4,17 @@ use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
+use crate::connection::Origin;
 use crate::context::{ConnContext, Context};
 use crate::counters::Statistics;
 use crate::driver::sim::network::Shared;
 use crate::handler::Handler;
 use crate::id::{ConnId, SocketId, TimerId};
 use crate::read_buffer::ReadBuffer;
-use crate::reason::{CloseReason, ConnectError, Deadline};
+use crate::reason::Deadline::{self, Drain, Idle, Set};
+use crate::reason::{CloseReason, ConnectError};
 use crate::socket::address::Address;
+use crate::timers::Nanos;
 
 /// Where handlers under test say what they were owed and did not get; clones are the same box. The world
 /// looks into it after each turn.
@@ -36,23 +39,29 @@ impl Complaints {
 pub(super) struct Audit {
     opened: u64,
     closed: u64,
+    /// How often it was told that the loop stops.
+    shutdowns: u64,
     /// Bytes of streams that the handler consumed, and of datagrams that it was lent.
     consumed: u64,
     /// Panics that are faults of the world's.
     panics: u64,
+    /// The turn in which a message was last heard, and how many were.
+    heard_in: u64,
+    heard_in_turn: usize,
 }
 
 impl Audit {
-    /// Each `on_open` that returned has had its `on_close`.
+    /// Each `on_open` that returned has had its `on_close`, and the service its one `on_shutdown`.
     ///
     /// # Errors
     /// How often each was called.
     pub(super) fn check_calls(&self) -> Result<(), String> {
-        match (self.opened, self.closed) {
-            (opened, closed) if opened == closed => Ok(()),
-            (opened, closed) => {
-                Err(format!("on_open was called {opened} times, on_close {closed}"))
-            }
+        let Self { opened, closed, shutdowns, .. } = self;
+        match opened == closed && *shutdowns == 1 {
+            true => Ok(()),
+            false => Err(format!(
+                "on_open was called {opened} times, on_close {closed}, on_shutdown {shutdowns}"
+            )),
         }
     }
 
@@ -88,6 +97,8 @@ pub struct Audited<H> {
     audit: Rc<RefCell<Audit>>,
     complaints: Complaints,
     network: Shared,
+    /// Messages that it may hear in one turn.
+    budget: usize,
 }
 
 /// The session of an audited connection.
@@ -95,6 +106,9 @@ pub struct AuditedSession<S> {
     session: S,
     id: ConnId,
     eof: bool,
+    panicked: bool,
+    /// When it was last told that it is idle.
+    idle_at: Nanos,
 }
 
 impl<H> Audited<H> {
@@ -103,8 +117,9 @@ impl<H> Audited<H> {
         audit: Rc<RefCell<Audit>>,
         complaints: Complaints,
         network: &Shared,
+        budget: usize,
     ) -> Self {
-        Self { handler, audit, complaints, network: Rc::clone(network) }
+        Self { handler, audit, complaints, network: Rc::clone(network), budget: budget.max(1) }
     }
 
     /// In a callback about no connection.
@@ -118,14 +133,60 @@ impl<H> Audited<H> {
     }
 
     /// In a callback about a connection, which closes for it: its peer has nothing to complain of.
-    fn may_panic_about(&self, cx: &ConnContext<'_>) {
+    fn may_panic_about(&self, cx: &ConnContext<'_>, panicked: &mut bool) {
         let mut network = self.network.borrow_mut();
         let panics = network.faults.panic;
         if network.random.chance(panics) {
             network.harm_whose(&cx.peer());
             drop(network);
+            *panicked = true;
             self.panic();
         }
+    }
+
+    /// Nobody is called idle while bytes move, nor twice for the same silence.
+    fn check_idle<S>(&self, session: &mut AuditedSession<S>, cx: &ConnContext<'_>) {
+        let network = self.network.borrow();
+        let moved_at = match cx.origin() {
+            Origin::Accepted(_) => network.moved_at(&cx.peer()).unwrap_or(0),
+            Origin::Connected => 0, // its peer's address may be that of many
+        };
+        let since = network.now - moved_at.max(session.idle_at).min(network.now);
+        session.idle_at = network.now;
+        self.expect(since >= cx.idle_timeout(), || format!("{} was not idle", cx.id()));
+    }
+
+    /// The reason is one that it can have ended for, and its peer sees what goes with it.
+    fn check_reason<S>(
+        &self,
+        session: &AuditedSession<S>,
+        reason: &CloseReason,
+        cx: &ConnContext<'_>,
+    ) {
+        use CloseReason::{Aborted, Asked, Deadline, Eof, InputTooLarge, Io, SlowConsumer};
+        let can_be = match reason {
+            Io(std::io::ErrorKind::Interrupted) => false,
+            Asked | InputTooLarge | Deadline(Idle | Set) => !session.panicked,
+            Eof => session.eof && !session.panicked,
+            _ => true,
+        };
+        self.expect(can_be, || format!("{} cannot have ended like that: {reason}", cx.id()));
+        let resets = matches!(reason, Aborted | SlowConsumer | Deadline(Drain));
+        if resets && matches!(cx.origin(), Origin::Accepted(_)) {
+            let lives = self.network.borrow().was_not_reset(&cx.peer());
+            self.expect(!lives, || format!("{} was not reset: {reason}", cx.id()));
+        }
+    }
+
+    fn check_message(&self) {
+        let turn = self.network.borrow().turn;
+        let mut audit = self.audit.borrow_mut();
+        if std::mem::replace(&mut audit.heard_in, turn) != turn {
+            audit.heard_in_turn = 0;
+        }
+        audit.heard_in_turn += 1;
+        let (heard, budget) = (audit.heard_in_turn, self.budget);
+        self.expect(heard <= budget, || format!("{heard} messages in one turn, of {budget}"));
     }
 
     /// Not `panic!`, which would print: thousands of worlds have nothing to say on stderr.
@@ -136,7 +197,7 @@ impl<H> Audited<H> {
 
     /// Whoever has ended hears `on_close` and nothing else.
     fn expect_alive(&self, callback: &str, cx: &ConnContext<'_>) {
-        self.expect(!cx.is_gone(), || format!("{callback} of {}, which has ended", cx.id()));
+        self.expect(cx.is_open(), || format!("{callback} of {}, which has ended", cx.id()));
     }
 
     fn expect(&self, holds: bool, otherwise: impl FnOnce() -> String) {
@@ -163,10 +224,11 @@ impl<H: Handler> Handler for Audited<H> {
     type Message = H::Message;
 
     fn on_open(&mut self, cx: &mut ConnContext<'_>) -> Self::Session {
-        self.may_panic_about(cx);
+        let mut panicked = false;
+        self.may_panic_about(cx, &mut panicked);
         let session = self.handler.on_open(cx);
         self.audit.borrow_mut().opened += 1;
-        AuditedSession { session, id: cx.id(), eof: false }
+        AuditedSession { session, id: cx.id(), eof: false, panicked, idle_at: 0 }
     }
 
     fn on_data(
@@ -183,10 +245,11 @@ impl<H: Handler> Handler for Audited<H> {
         self.expect(cx.may_be_read(), || {
             format!("on_data of {}, which is paused, full or closing", cx.id())
         });
-        self.may_panic_about(cx);
+        self.may_panic_about(cx, &mut session.panicked);
         let before = input.len();
         self.handler.on_data(&mut session.session, input, cx);
         self.audit.borrow_mut().consumed += (before - input.len()) as u64;
+        self.may_panic_about(cx, &mut session.panicked); // what it has asked for may be under way
     }
 
     fn on_eof(
@@ -198,7 +261,7 @@ impl<H: Handler> Handler for Audited<H> {
         self.expect_alive("on_eof", cx);
         self.expect(!session.eof, || format!("on_eof of {} again", cx.id()));
         session.eof = true;
-        self.may_panic_about(cx);
+        self.may_panic_about(cx, &mut session.panicked);
         let before = input.len();
         self.handler.on_eof(&mut session.session, input, cx);
         self.audit.borrow_mut().consumed += (before - input.len()) as u64;
@@ -207,7 +270,7 @@ impl<H: Handler> Handler for Audited<H> {
     fn on_drained(&mut self, session: &mut Self::Session, cx: &mut ConnContext<'_>) {
         self.expect_alive("on_drained", cx);
         self.expect(!cx.is_full(), || format!("on_drained of {}, which is full", cx.id()));
-        self.may_panic_about(cx);
+        self.may_panic_about(cx, &mut session.panicked);
         self.handler.on_drained(&mut session.session, cx);
     }
 
@@ -218,7 +281,10 @@ impl<H: Handler> Handler for Audited<H> {
         cx: &mut ConnContext<'_>,
     ) {
         self.expect_alive("on_deadline", cx);
-        self.may_panic_about(cx);
+        if which == Idle {
+            self.check_idle(session, cx);
+        }
+        self.may_panic_about(cx, &mut session.panicked);
         self.handler.on_deadline(&mut session.session, which, cx);
     }
 
@@ -226,11 +292,10 @@ impl<H: Handler> Handler for Audited<H> {
         self.expect(session.id == cx.id(), || {
             format!("the session of {} at {}", session.id, cx.id())
         });
-        let interrupted = CloseReason::Io(std::io::ErrorKind::Interrupted);
-        self.expect(*reason != interrupted, || format!("{} ended by an interruption", cx.id()));
+        self.check_reason(&session, reason, cx);
         self.audit.borrow_mut().closed += 1;
         self.handler.on_close(session.session, reason, cx); // before the panic: others may depend on it
-        self.may_panic_about(cx);
+        self.may_panic_about(cx, &mut false);
     }
 
     fn on_connect_failed(&mut self, id: ConnId, error: ConnectError, cx: &mut Context<'_>) {
@@ -239,6 +304,7 @@ impl<H: Handler> Handler for Audited<H> {
     }
 
     fn on_message(&mut self, message: Self::Message, cx: &mut Context<'_>) {
+        self.check_message();
         self.handler.on_message(message, cx);
         self.may_panic();
     }
@@ -271,6 +337,7 @@ impl<H: Handler> Handler for Audited<H> {
     }
 
     fn on_shutdown(&mut self, cx: &mut Context<'_>) {
+        self.audit.borrow_mut().shutdowns += 1;
         self.handler.on_shutdown(cx);
     }
 }

@@ -67,8 +67,8 @@ impl World {
     fn turn(&mut self, number: usize) -> Result<(), Violation> {
         let Some(member) = self.loops.get_mut(number) else { return Ok(()) };
         let before = progress(&self.network, member);
-        // A turn that comes because its time has come is not for nothing: somebody asked for it.
         let says_there_is_work = member.reactor.next_deadline() == Some(member.reactor.origin());
+        let was_due = is_overdue(&self.network, member);
         self.network.borrow_mut().begin_turn(number, &member.budgets);
         let reactor = &mut member.reactor;
         let turn = catch_unwind(AssertUnwindSafe(|| reactor.turn(Some(Duration::ZERO))));
@@ -81,12 +81,15 @@ impl World {
             Ok(Turn::Stopped(report)) => member.stopped = Some(report),
             Ok(Turn::Signal(Signal::Interrupt | Signal::Terminate)) => {
                 let again = member.reactor.is_stopping();
-                let grace = if again { Duration::ZERO } else { Duration::from_secs(10) };
+                let grace = if again { Duration::ZERO } else { member.grace };
+                member.stops_by = after(self.network.borrow().now, grace).min(member.stops_by);
                 member.reactor.shutdown(grace);
             }
             Ok(Turn::Signal(_)) => {}
         }
-        let is_barren = says_there_is_work && before == progress(&self.network, member);
+        // A turn that comes because its time has come is not for nothing, unless that time stays.
+        let is_in_vain = says_there_is_work || was_due && is_overdue(&self.network, member);
+        let is_barren = is_in_vain && before == progress(&self.network, member);
         member.barren = if is_barren { member.barren + 1 } else { 0 };
         let mut network = self.network.borrow_mut();
         network.tally.turns += 1;
@@ -122,6 +125,14 @@ impl World {
         let until = self.after(time);
         while matches!(self.step(until), Ok(true)) {}
     }
+}
+
+/// Whether a deadline of its has passed, and nothing is listed to be done about it.
+fn is_overdue(network: &Shared, member: &Member) -> bool {
+    let network = network.borrow();
+    let due = member.reactor.next_deadline();
+    due != Some(member.reactor.origin())
+        && due.is_some_and(|due| network.since_origin(due) <= network.now)
 }
 
 /// What grows whenever a loop gets somewhere.

@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use super::audit::Audit;
 use super::{LoopNumber, Member, World};
-use crate::timers::Nanos;
+use crate::timers::{Nanos, after};
 
 /// Turns in a row that may come to nothing: one to take what was listed in vain off its list, and a few for
 /// spurious wake-ups.
 const BARREN_MAX: u32 = 16;
+
+/// No loop is busy for so long, but for stalls that are faults.
+const LATE: Duration = Duration::from_secs(1);
 
 /// A promise that was not kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +88,14 @@ impl World {
             let text = format!("loop {number} has taken {} turns for nothing", member.barren);
             return Err(self.violation(Promise::Rest, text));
         }
+        let network = self.network.borrow();
+        let slack = LATE.saturating_add(network.faults.stall_time);
+        if network.now > after(member.stops_by, slack) {
+            let text = format!("loop {number} does not stop within its grace");
+            drop(network);
+            return Err(self.violation(Promise::Liveness, text));
+        }
+        drop(network);
         member.reactor.check().map_err(|text| self.violation(Promise::Invariants, text))
     }
 
@@ -121,6 +132,17 @@ impl World {
         match verdicts.filter_map(Result::err).next() {
             Some(text) => Err(self.violation(Promise::Bytes, text)),
             None => Ok(()),
+        }
+    }
+
+    /// Whoever hears of a reset lets go, even if it reads nothing.
+    pub(super) fn check_held(&self) -> Result<(), Violation> {
+        match self.network.borrow().holds_dead() {
+            false => Ok(()),
+            true => {
+                let text = "a loop holds a connection that was reset".to_owned();
+                Err(self.violation(Promise::Liveness, text))
+            }
         }
     }
 

@@ -47,6 +47,8 @@ pub(crate) struct Setting {
     pub(crate) limits: Limits,
     /// Somebody stops the loops amid the storm.
     pub(crate) stops: bool,
+    /// The server has little patience with anybody.
+    pub(crate) is_impatient: bool,
 }
 
 impl Setting {
@@ -69,6 +71,7 @@ impl Setting {
         if max_per_ip > 0 {
             world.set_hosts(random.below_range(1..4));
         }
+        let is_impatient = random.chance(0.15);
         let limits = Limits {
             max_per_ip,
             max_connections: choose(random, &[0, 0, 1, 3]),
@@ -79,22 +82,27 @@ impl Setting {
             idle_timeout: Duration::from_secs(choose(random, &[0, 60])),
             ..Limits::default()
         };
+        let limits = if is_impatient { impatient(random, limits) } else { limits };
         let block_size = choose(random, &[1024, 64 * 1024]);
-        let config = Config { block_size, budgets, trace_records, ..Config::default() };
+        let grace = Duration::from_millis(choose(random, &[10_000, 10_000, 200, 0]));
+        let config = Config { block_size, budgets, grace, trace_records, ..Config::default() };
         let stops = random.chance(0.1);
-        Self { random: random.clone(), world, config, limits, stops }
+        Self { random: random.clone(), world, config, limits, stops, is_impatient }
     }
 
     /// Whether the server may turn anybody away who has done nothing wrong.
     pub(crate) fn is_strict(&self) -> bool {
-        self.stops || self.limits.max_per_ip > 0
+        self.stops || self.is_impatient || self.limits.max_per_ip > 0
     }
 
     /// Somebody stops the loops at some time, if the dice say so.
     fn add_operator(&mut self, loops: impl IntoIterator<Item = LoopNumber>) {
         if self.stops {
-            let time = self.arrival();
-            self.world.add_peer_after(time, Operator::new(loops));
+            let loops: Vec<LoopNumber> = loops.into_iter().collect();
+            for _ in 0..self.random.size(1..3) {
+                let time = self.arrival();
+                self.world.add_peer_after(time, Operator::new(loops.clone()));
+            }
         }
     }
 
@@ -128,6 +136,17 @@ impl Setting {
     /// So much at a time.
     pub(crate) fn size(&mut self) -> std::ops::Range<usize> {
         1..choose(&mut self.random, &[2, 100, 2000, 2000])
+    }
+}
+
+/// Deadlines that pass, and a queue that is soon too long.
+fn impatient(random: &mut Random, limits: Limits) -> Limits {
+    let mut some = |choices: &[u64]| Duration::from_millis(choose(random, choices));
+    Limits {
+        idle_timeout: some(&[0, 50, 300]),
+        drain_timeout: some(&[0, 50, 300]),
+        linger_timeout: some(&[0, 1, 100, 2000]),
+        ..limits
     }
 }
 

@@ -23,6 +23,9 @@ pub(crate) struct Mailbox {
     full: bool,
     /// What ICMP had to say.
     error: Option<io::ErrorKind>,
+    /// The turn in which a loop last received here, and how often.
+    used_in: u64,
+    received_in_turn: usize,
 }
 
 /// What a datagram takes of a receive buffer beside its bytes.
@@ -89,6 +92,8 @@ impl Network {
             },
             full: false,
             error: None,
+            used_in: 0,
+            received_in_turn: 0,
         };
         let id = self.mailboxes.insert(mailbox).ok_or_else(no_memory)?;
         self.edge(Source::Socket(id)); // it has room
@@ -101,7 +106,7 @@ impl Network {
     }
 
     pub(crate) fn receive(&mut self, id: Id, room: &mut [u8]) -> io::Result<(usize, Address)> {
-        self.tally.calls += 1;
+        self.count_call_of(id);
         let Some(mailbox) = self.mailboxes.get_mut(id) else {
             return Err(io::ErrorKind::NotConnected.into());
         };
@@ -113,11 +118,40 @@ impl Network {
         };
         mailbox.bytes -= letter.bytes.len() + OVERHEAD;
         self.freed(&letter);
+        self.check_receive(id);
         let count = letter.bytes.len().min(room.len());
         if let (Some(to), Some(from)) = (room.get_mut(..count), letter.bytes.get(..count)) {
             to.copy_from_slice(from);
         }
         Ok((count, letter.from))
+    }
+
+    /// If the socket is a loop's, it makes a call.
+    fn count_call_of(&mut self, id: Id) {
+        let owner = self.mailboxes.get(id).map(|mailbox| mailbox.owner);
+        if let Some(Owner::Loop { .. }) = owner {
+            self.count_call();
+        }
+    }
+
+    /// A loop receives no more from one socket in a turn than its budget says.
+    fn check_receive(&mut self, id: Id) {
+        let turn = self.turn;
+        let Some(mailbox) = self.mailboxes.get_mut(id) else { return };
+        if std::mem::replace(&mut mailbox.used_in, turn) != turn {
+            mailbox.received_in_turn = 0;
+        }
+        mailbox.received_in_turn += 1;
+        let (received, owner) = (mailbox.received_in_turn, mailbox.owner);
+        let Some(budget) = self.budgets(owner).map(|budgets| budgets.datagrams.max(1)) else {
+            return;
+        };
+        self.progress += 1;
+        if received > budget {
+            self.complain(|| {
+                format!("{received} datagrams received at one socket in one turn, of {budget}")
+            });
+        }
     }
 
     /// A Unix datagram counts to its sender's buffer until then, and the sender is told of its room.
@@ -135,7 +169,7 @@ impl Network {
     }
 
     pub(crate) fn send(&mut self, id: Id, bytes: &[u8], to: &Address) -> io::Result<()> {
-        self.tally.calls += 1;
+        self.count_call_of(id);
         let Some(mailbox) = self.mailboxes.get_mut(id) else {
             return Err(io::ErrorKind::NotConnected.into());
         };

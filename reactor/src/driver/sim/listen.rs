@@ -258,6 +258,9 @@ impl Network {
             return self.edge(Source::Stream(client));
         }
         let to = endpoint.remote.clone();
+        if to.ip().is_some_and(|address| self.silent.contains(&address)) {
+            return self.schedule(GIVEN_UP, Happening::Syn(client, ATTEMPTS + 1));
+        }
         let Some(listener) = self.listener_at(&to) else {
             return self.send_off(Happening::Refused(client));
         };

@@ -167,6 +167,8 @@ pub(crate) struct Network {
     pub(super) mailboxes: Arena<Mailbox>,
     pub(super) loops: Vec<LoopSide>,
     pub(crate) names: BTreeMap<String, Vec<IpAddr>>,
+    /// Addresses where nobody answers, be it with a refusal.
+    pub(crate) silent: BTreeSet<IpAddr>,
     /// Files of Unix sockets that nobody has any more.
     pub(crate) files: BTreeSet<PathBuf>,
     /// The last port that was given to somebody who asked for any.
@@ -185,7 +187,7 @@ pub(crate) struct Network {
     pub(crate) arrivals: VecDeque<(Id, Id)>,
     pub(crate) tally: Tally,
     /// The number of the turn, of all loops.
-    pub(super) turn: u64,
+    pub(crate) turn: u64,
     /// Calls of loops that came to something.
     pub(crate) progress: u64,
     pub(super) calls_in_turn: u32,
@@ -208,6 +210,7 @@ impl Network {
             mailboxes: Arena::new(0),
             loops: Vec::new(),
             names: BTreeMap::new(),
+            silent: BTreeSet::new(),
             files: BTreeSet::new(),
             port: 40_000,
             descriptors_left: true,

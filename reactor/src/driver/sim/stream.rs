@@ -18,6 +18,7 @@ use super::network::{Happening, Network, Owner, Source};
 use crate::id::Id;
 use crate::readiness::Readiness;
 use crate::socket::address::Address;
+use crate::timers::Nanos;
 
 /// The sizes of a socket's buffers, in bytes.
 #[derive(Clone, Copy)]
@@ -70,6 +71,8 @@ pub(crate) struct Endpoint {
     used_in: u64,
     read_in_turn: usize,
     wrote_whole: bool,
+    /// When a loop last read from it or wrote to it.
+    moved_at: Nanos,
 }
 
 impl Endpoint {
@@ -100,6 +103,7 @@ impl Endpoint {
             used_in: 0,
             read_in_turn: 0,
             wrote_whole: false,
+            moved_at: 0,
         }
     }
 
@@ -180,6 +184,28 @@ impl Network {
         matches!(self.endpoints.get(id).map(|endpoint| endpoint.owner), Some(Owner::Loop { .. }))
     }
 
+    /// When a loop last moved a byte to or from this peer.
+    pub(crate) fn moved_at(&self, peer: &Address) -> Option<Nanos> {
+        let ends = self.endpoints.iter().map(|(_, endpoint)| endpoint);
+        ends.filter(|end| end.remote == *peer && matches!(end.owner, Owner::Loop { .. }))
+            .map(|end| end.moved_at)
+            .max()
+    }
+
+    /// Whether a loop holds a TCP stream that stood, and has been reset.
+    pub(crate) fn holds_dead(&self) -> bool {
+        self.endpoints.iter().any(|(_, end)| {
+            let is_watched = matches!(end.owner, Owner::Loop { token: Some(_), .. });
+            is_watched && end.dead && end.stands && !end.is_unix()
+        })
+    }
+
+    /// Whether a loop's end of the connection of this TCP peer is still there, or went by FIN.
+    pub(crate) fn was_not_reset(&self, peer: &Address) -> bool {
+        let mut ends = self.endpoints.iter().map(|(_, endpoint)| endpoint);
+        ends.any(|end| end.local == *peer && !end.is_unix() && end.other.is_some())
+    }
+
     pub(crate) fn read(&mut self, id: Id, room: &mut [u8]) -> io::Result<usize> {
         let faulty = self.is_a_loops(id);
         if faulty {
@@ -221,9 +247,10 @@ impl Network {
     /// A loop reads no more from one stream in a turn than its budget says.
     fn check_read(&mut self, id: Id, count: usize) {
         self.progress += 1;
-        let turn = self.turn;
+        let (turn, now) = (self.turn, self.now);
         let Some(endpoint) = self.endpoints.get_mut(id) else { return };
         endpoint.use_in(turn);
+        endpoint.moved_at = now;
         endpoint.read_in_turn += count;
         let read = endpoint.read_in_turn;
         let owner = endpoint.owner;
@@ -236,9 +263,10 @@ impl Network {
     /// A loop writes once to a stream in a turn, and again only when a part was taken.
     fn check_write(&mut self, id: Id, whole: bool) {
         self.progress += 1;
-        let turn = self.turn;
+        let (turn, now) = (self.turn, self.now);
         let Some(endpoint) = self.endpoints.get_mut(id) else { return };
         endpoint.use_in(turn);
+        endpoint.moved_at = now;
         let (owner, again) = (endpoint.owner, std::mem::replace(&mut endpoint.wrote_whole, whole));
         if again && self.budgets(owner).is_some() {
             self.complain(|| "two writes to one stream in one turn".to_owned());

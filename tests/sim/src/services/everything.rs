@@ -16,14 +16,21 @@ use super::{Setting, choose};
 const HERE: &str = "10.0.0.1:9000";
 /// Where a server echoes, and where nobody listens.
 pub(crate) const UPSTREAM: &str = "10.9.0.1:7";
+/// The same over a Unix socket, and one that does not exist.
+pub(crate) const UPSTREAM_UNIX: &str = "unix:/run/upstream.sock";
+pub(crate) const NOBODY_UNIX: &str = "unix:/run/nobody.sock";
 pub(crate) const NOBODY: &str = "10.9.0.1:8";
-/// A name of two addresses: nobody is at the first.
+/// A name of two addresses: nobody is at the first, and at times nobody says so.
 pub(crate) const NAME: &str = "upstream.test:7";
 pub(crate) const NO_NAME: &str = "nobody.test:7";
 
 pub(super) fn furnish(setting: &mut Setting) {
     setting.world.set_name("upstream.test", [[10, 9, 0, 2].into(), [10, 9, 0, 1].into()]);
+    if setting.random.chance(0.3) {
+        setting.world.set_silent([10, 9, 0, 2].into());
+    }
     setting.world.add_peer(Upstream::new(UPSTREAM));
+    setting.world.add_peer(Upstream::new(UPSTREAM_UNIX));
     let members = add_loops(setting);
     let talkers = setting.random.size(0..6);
     for number in 0..talkers {
@@ -70,9 +77,10 @@ fn add_loop(
     let member = setting.world.add_loop(Config { loop_number, ..setting.config.clone() });
     let (complaints, faults) = (setting.world.complaints(), setting.world.faults());
     let random = setting.world.random();
-    let handler = Everything::new(complaints, faults, random, neighbour.clone());
-    // Who asks for much at once is not slow.
-    let limits = Limits { queue_max: 1024 * 1024, ..setting.limits.clone() };
+    let handler = Everything::new(complaints, faults, random, neighbour.clone(), setting.stops);
+    // Who asks for much at once is not slow, unless nobody has patience.
+    let queue_max = if setting.is_impatient { setting.limits.queue_max } else { 1024 * 1024 };
+    let limits = Limits { queue_max, ..setting.limits.clone() };
     let service = ServiceConfig::new().limits(limits).inbox(words);
     let service = setting.world.serve(member, handler, service, HERE).ok()?;
     setting.world.reactor(member).with(&service, |handler, cx| handler.wind_up(cx));
@@ -80,7 +88,7 @@ fn add_loop(
 }
 
 fn client(setting: &mut Setting) -> Client {
-    let role = choose(&mut setting.random, b"elgpwdxxxc");
+    let role = choose(&mut setting.random, b"elgpwdfxxxccz");
     let length = setting.length();
     let body = setting.bytes(length);
     let (writes, rests) = (setting.size(), setting.pause());
@@ -100,6 +108,8 @@ fn client(setting: &mut Setting) -> Client {
         b'd' => speaks(role, b"tick tock", b"!!!").ending(Ending::Close),
         b'x' => speaks(role, &body, b"").hearing_anything().ending(careless(setting)),
         b'c' => return proxied(setting, &body),
+        // Nobody reads it, so it is little; and the server must notice that it is gone all the same.
+        b'z' => return speaks(role, b"zzz", b"").hearing_anything().ending(Ending::Reset),
         _ => speaks(role, &body, &body),
     };
     client.writing(writes, rests).reading(reads, pauses)
@@ -117,7 +127,7 @@ fn careless(setting: &mut Setting) -> Ending {
 /// By way of the proxy: to a server, to one that is only to be found by its second address, to nobody, or
 /// to a name that nobody has.
 fn proxied(setting: &mut Setting, body: &[u8]) -> Client {
-    let target = choose(&mut setting.random, b"gnru");
+    let target = choose(&mut setting.random, b"gnhrus");
     let faults = setting.world.faults();
     let is_sure = faults.connect_lost == 0.0
         && faults.name_failed == 0.0
@@ -127,5 +137,5 @@ fn proxied(setting: &mut Setting, body: &[u8]) -> Client {
         && setting.limits.max_connections == 0;
     let says = [&[b'c', target], body].concat();
     let client = Client::new(HERE, &says, body).reading(1..2000, Duration::ZERO..Duration::ZERO);
-    if is_sure && matches!(target, b'g' | b'n') { client } else { client.lenient() }
+    if is_sure && matches!(target, b'g' | b'n' | b'h') { client } else { client.lenient() }
 }

@@ -9,10 +9,13 @@ use reactor::{
     Origin, Pipes, ReadBuffer, SendError, TimerId,
 };
 
-use super::{NAME, NO_NAME, NOBODY, UPSTREAM};
+use super::{NAME, NO_NAME, NOBODY, NOBODY_UNIX, UPSTREAM, UPSTREAM_UNIX};
 
 /// What is said to who asks for a greeting, before it is hung up on.
 pub(crate) const GREETING: &[u8] = &[b'h'; 500];
+
+/// What is said now and then to who has said something in the room.
+pub(crate) const NOTED: &[u8] = b"noted\n";
 
 /// Nothing that is due may come later than this: no loop is busy for so long.
 const LATE: Duration = Duration::from_secs(1);
@@ -37,6 +40,8 @@ pub(crate) struct Session {
     goes_on: bool,
     collected: Vec<u8>,
     ticks: u32,
+    /// Bytes that went into its pipe.
+    carried: u64,
 }
 
 /// What a timer is for.
@@ -55,6 +60,8 @@ pub(crate) struct Everything {
     neighbour: Handle<Word>,
     /// Said to it, and not taken yet.
     unsaid: VecDeque<Word>,
+    /// Since when it has had no room.
+    full_since: Option<Instant>,
     said: u64,
     heard: BTreeMap<usize, u64>,
     timers: BTreeMap<TimerId, (Instant, Purpose)>,
@@ -63,9 +70,13 @@ pub(crate) struct Everything {
     deadlines: BTreeMap<ConnId, Instant>,
     pipes: Pipes,
     room: Broadcast,
+    /// When something was said in it that has not left yet.
+    said_at: Option<Instant>,
     connects: BTreeMap<ConnId, (u8, Instant)>,
     careless: Vec<ConnId>,
     gone: VecDeque<ConnId>,
+    /// It may stop the loop.
+    stops: bool,
 }
 
 impl Everything {
@@ -74,6 +85,7 @@ impl Everything {
         faults: Faults,
         random: Random,
         neighbour: Handle<Word>,
+        stops: bool,
     ) -> Self {
         Self {
             complaints,
@@ -81,6 +93,7 @@ impl Everything {
             random,
             neighbour,
             unsaid: VecDeque::new(),
+            full_since: None,
             said: 0,
             heard: BTreeMap::new(),
             timers: BTreeMap::new(),
@@ -88,9 +101,11 @@ impl Everything {
             deadlines: BTreeMap::new(),
             pipes: Pipes::default(),
             room: Broadcast::default(),
+            said_at: None,
             connects: BTreeMap::new(),
             careless: Vec::new(),
             gone: VecDeque::new(),
+            stops,
         }
     }
 
@@ -141,11 +156,15 @@ impl Everything {
     }
 
     fn speak_on(&mut self, cx: &mut Context<'_>) {
+        self.full_since = None;
         while let Some(word) = self.unsaid.pop_front() {
             match cx.send_message(&self.neighbour, word) {
                 Ok(()) => self.said += 1,
                 Err(SendError::Closed(_)) => return,
-                Err(error) => return self.unsaid.push_front(error.into_message()),
+                Err(error) => {
+                    self.full_since = Some(cx.now());
+                    return self.unsaid.push_front(error.into_message());
+                }
             }
         }
     }
@@ -169,6 +188,48 @@ impl Everything {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// A loop that has room for one more message says so, sooner or later.
+    fn check_patience(&self, cx: &Context<'_>) {
+        let is_heard = self.full_since.is_none_or(|since| cx.now() < since + LATE);
+        self.complaints.expect(is_heard, || "nobody told of room in an inbox".to_owned());
+        let has_left = self.said_at.is_none_or(|at| cx.now() == at);
+        self.complaints.expect(has_left, || "a turn had no end".to_owned());
+    }
+
+    fn say_in_room(&mut self, input: &mut ReadBuffer, cx: &mut ConnContext<'_>) {
+        let lines = whole_lines(input);
+        if !lines.is_empty() {
+            self.said_at = Some(cx.now());
+        }
+        self.room.say(Some(cx.id()), &[lines], cx);
+        if self.random.chance(0.2) {
+            self.room.send_to(cx.id(), NOTED, cx);
+        }
+    }
+
+    /// What comes at one end of a pipe leaves at the other, which has room for it.
+    fn pass_on(&mut self, session: &mut Session, input: &mut ReadBuffer, cx: &mut ConnContext<'_>) {
+        let id = cx.id();
+        if let Some(peer) = self.pipes.peer_of(id).and_then(|peer| cx.at(peer)) {
+            let complaint = || format!("{id} is read, and its other end is full");
+            self.complaints.expect(!peer.is_full(), complaint);
+        }
+        let count = input.len();
+        if self.pipes.on_data(input, cx) {
+            session.carried += count as u64;
+        }
+    }
+
+    fn end_pipe(&mut self, session: &Session, cx: &mut ConnContext<'_>) {
+        let (id, is_first) = (cx.id(), session.role.is_some());
+        if let Some(carried) = self.pipes.on_end(id, cx) {
+            let told = if is_first { carried.forward } else { carried.backward };
+            let expected = session.carried;
+            self.complaints
+                .expect(told == expected, || format!("{id} sent {expected}, not {told}"));
         }
     }
 
@@ -220,7 +281,7 @@ impl Everything {
         }
     }
 
-    fn connect(&mut self, input: &mut ReadBuffer, cx: &mut ConnContext<'_>) {
+    fn connect(&mut self, session: &mut Session, input: &mut ReadBuffer, cx: &mut ConnContext<'_>) {
         if self.pipes.peer_of(cx.id()).is_none()
             && let Some(&target) = input.as_slice().first()
         {
@@ -228,7 +289,9 @@ impl Everything {
             let to = match target {
                 b'g' => UPSTREAM,
                 b'n' => NAME,
+                b'h' => UPSTREAM_UNIX,
                 b'r' => NOBODY,
+                b's' => NOBODY_UNIX,
                 _ => NO_NAME,
             };
             let upstream = cx.connect(to);
@@ -236,7 +299,7 @@ impl Everything {
             self.pipes.join(cx.id(), upstream, cx);
         }
         if self.pipes.peer_of(cx.id()).is_some() {
-            self.pipes.on_data(input, cx);
+            self.pass_on(session, input, cx);
         }
     }
 
@@ -273,12 +336,27 @@ impl Everything {
                 }
             }
             8 => cx.at_turn_end(),
+            9 if self.random.chance(0.5) => self.connect_carelessly(cx),
+            10 if self.stops && self.random.chance(0.05) => cx.stop(),
             9 | 10 => cx.set_deadline(Duration::from_millis(self.random.below(20))),
             _ => {
                 cx.forward(input);
             }
         }
         input.take();
+    }
+
+    /// Nobody waits for it, and somebody may not want it any more, at once or later.
+    fn connect_carelessly(&mut self, cx: &mut ConnContext<'_>) {
+        let (target, to) = if self.random.chance(0.5) { (b'g', UPSTREAM) } else { (b'n', NAME) };
+        let id = cx.connect(to);
+        if self.random.chance(0.3)
+            && let Some(mut wished) = cx.at(id)
+        {
+            return wished.abort();
+        }
+        self.connects.insert(id, (target, cx.now()));
+        self.careless.push(id);
     }
 
     /// A connect that failed had a reason, and told it in time.
@@ -289,6 +367,7 @@ impl Everything {
             _ if is_ours(error) => return,
             b'r' if connect_lost == 0.0 && no_descriptors == 0.0 => ConnectError::Refused,
             b'u' if name_failed == 0.0 => ConnectError::NotFound,
+            b's' if no_descriptors == 0.0 => ConnectError::NotFound,
             _ => return,
         };
         self.complaints
@@ -317,8 +396,11 @@ impl Handler for Everything {
     fn on_open(&mut self, cx: &mut ConnContext<'_>) -> Session {
         if matches!(cx.origin(), Origin::Connected) {
             let target = self.connects.remove(&cx.id()).map(|(target, _)| target);
-            let stands = matches!(target, Some(b'g' | b'n'));
+            let stands = matches!(target, Some(b'g' | b'n' | b'h'));
             self.complaints.expect(stands, || format!("{} stands, and cannot", cx.id()));
+            if self.pipes.peer_of(cx.id()).is_none() {
+                cx.close(); // it was wished for carelessly
+            }
         }
         Session::default()
     }
@@ -326,10 +408,8 @@ impl Handler for Everything {
     fn on_data(&mut self, session: &mut Session, input: &mut ReadBuffer, cx: &mut ConnContext<'_>) {
         self.begin(session, input, cx);
         match session.role {
-            None => {
-                self.pipes.on_data(input, cx);
-            }
-            Some(b'c') => self.connect(input, cx),
+            None => self.pass_on(session, input, cx),
+            Some(b'c') => self.connect(session, input, cx),
             Some(b'g') => self.greet(cx),
             Some(b'p') if !input.is_empty() => self.hesitate(session, input, cx),
             Some(b'w') => session.collected.extend_from_slice(input.take()),
@@ -340,8 +420,12 @@ impl Handler for Everything {
             Some(b'l') => {
                 cx.send(whole_lines(input));
             }
-            Some(b'r') => self.room.say(Some(cx.id()), &[whole_lines(input)], cx),
+            Some(b'r') => self.say_in_room(input, cx),
             Some(b'x') => self.be_careless(input, cx),
+            Some(b'z') => {
+                input.take();
+                cx.pause(); // for good
+            }
             Some(_) => {
                 cx.forward(input);
             }
@@ -351,7 +435,14 @@ impl Handler for Everything {
     fn on_eof(&mut self, session: &mut Session, input: &mut ReadBuffer, cx: &mut ConnContext<'_>) {
         match session.role {
             None | Some(b'c') => {
+                self.pass_on(session, input, cx);
                 self.pipes.on_eof(input, cx);
+            }
+            Some(b'f') => {
+                cx.forward(input);
+                cx.finish();
+                let takes = cx.send(b"?");
+                self.complaints.expect(!takes, || format!("{} has finished, and takes", cx.id()));
             }
             Some(b'w') => {
                 session.collected.extend_from_slice(input.take());
@@ -379,6 +470,7 @@ impl Handler for Everything {
                 return cx.close();
             }
             (Deadline::Set, _) => self.check_deadline(cx),
+            (Deadline::Idle, _) if self.random.chance(0.5) => return, // another time, perhaps
             _ => return cx.close(),
         }
         if session.role == Some(b'w') {
@@ -394,8 +486,10 @@ impl Handler for Everything {
         }
     }
 
-    fn on_close(&mut self, session: Session, _: &CloseReason, cx: &mut ConnContext<'_>) {
+    fn on_close(&mut self, session: Session, reason: &CloseReason, cx: &mut ConnContext<'_>) {
         let id = cx.id();
+        let was_asked = session.role == Some(b'f') && *reason == CloseReason::Asked;
+        self.complaints.expect(!was_asked, || format!("nobody asked {id} to close"));
         self.complaints.expect(!self.gone.contains(&id), || format!("{id} ends again"));
         self.gone.push_back(id);
         if self.gone.len() > 8 {
@@ -404,9 +498,7 @@ impl Handler for Everything {
         self.deadlines.remove(&id);
         self.careless.retain(|&other| other != id);
         match session.role {
-            None | Some(b'c') => {
-                self.pipes.on_end(id, cx);
-            }
+            None | Some(b'c') => self.end_pipe(&session, cx),
             Some(b'r') => {
                 self.room.leave(id, cx);
             }
@@ -417,6 +509,7 @@ impl Handler for Everything {
 
     fn on_connect_failed(&mut self, id: ConnId, error: ConnectError, cx: &mut Context<'_>) {
         self.check_failure(id, &error, cx);
+        self.careless.retain(|&other| other != id);
         self.pipes.on_end(id, cx);
     }
 
@@ -443,6 +536,7 @@ impl Handler for Everything {
             return self.complaints.expect(false, || format!("{timer:?} passes, and is not set"));
         };
         let now = cx.now();
+        self.check_patience(cx);
         self.complaints.expect(now >= due, || format!("{timer:?} is early"));
         self.complaints.expect(now < due + LATE, || format!("{timer:?} is late"));
         match purpose {
@@ -463,11 +557,13 @@ impl Handler for Everything {
     }
 
     fn on_turn_end(&mut self, cx: &mut Context<'_>) {
+        self.said_at = None;
         self.room.flush(cx);
     }
 
     fn on_shutdown(&mut self, cx: &mut Context<'_>) {
         let now = cx.now();
+        self.check_patience(cx);
         let overdue = self.timers.values().find(|(due, _)| now >= *due + LATE);
         self.complaints.expect(overdue.is_none(), || "a timer has not passed".to_owned());
     }
