@@ -91,7 +91,7 @@ impl Audit {
 }
 
 /// A handler whose callbacks are audited, and panic as often as the world's
-/// [faults](super::super::sim::Faults) say. It derefs to the handler itself.
+/// [faults](crate::sim::Faults) say. It derefs to the handler itself.
 pub struct Audited<H> {
     handler: H,
     audit: Rc<RefCell<Audit>>,

@@ -43,7 +43,7 @@ fn seeds_count_from_one_and_threads_share_them() {
 #[test]
 fn a_trace_is_the_same_each_time_and_alone_on_standard_output() {
     for service in ["echo", "everything"] {
-        let explain = || sim(&["--service", service, "--seed", "3", "--explain"]);
+        let explain = || sim(&["--service", service, "--seed", "1", "--explain"]);
         let (one, two) = (explain(), explain());
         assert!(one.status.success());
         assert_eq!(one.stdout, two.stdout);

@@ -61,7 +61,7 @@ pub struct Faults {
     pub name_failed: f64,
     /// A look-up of a name takes up to ten seconds longer.
     pub name_slow: f64,
-    /// A callback of an [audited](super::World::serve) handler panics.
+    /// A callback of an [audited](crate::sim::World::serve) handler panics.
     pub panic: f64,
 }
 
