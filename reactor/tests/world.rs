@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use reactor::sim::{Chatter, Client, Ending, Faults, Operator, Promise, Violation, World};
 use reactor::{
-    CloseReason, Config, ConnContext, Context, Deadline, Handler, Limits, ReadBuffer,
-    ServiceConfig, Signal,
+    CloseReason, Config, ConnContext, ConnId, Connect, ConnectError, Context, Deadline, Handler,
+    Limits, ReadBuffer, ServiceConfig, Signal,
 };
 
 const HERE: &str = "10.0.0.1:7";
@@ -235,4 +235,57 @@ fn bytes_that_nobody_consumed_are_counted() {
         let read = world.reactor(server).counters().read();
         assert!(read.bytes_in == 0 || read.bytes_discarded > 0, "seed {seed}: {read:?}");
     }
+}
+
+/// Each address of a name has its share of the time, so one that does not answer costs a part of it.
+#[test]
+fn a_silent_address_costs_its_share_of_the_time() {
+    #[derive(Default)]
+    struct Caller(Vec<String>);
+    impl Handler for Caller {
+        type Session = ();
+        type Message = Infallible;
+        fn on_open(&mut self, cx: &mut ConnContext<'_>) {
+            self.0.push(cx.peer().to_string());
+            cx.close();
+        }
+        fn on_data(&mut self, _: &mut (), _: &mut ReadBuffer, _: &mut ConnContext<'_>) {}
+        fn on_connect_failed(&mut self, _: ConnId, error: ConnectError, _: &mut Context<'_>) {
+            self.0.push(error.to_string());
+        }
+    }
+    let mut world = World::with_faults(1, Faults::none());
+    world.set_silent([10, 0, 0, 9].into());
+    world.set_name("two.test", [[10, 0, 0, 9].into(), [10, 0, 0, 1].into()]);
+    let (server, caller) = (world.add_loop(Config::default()), world.add_loop(Config::default()));
+    world.serve(server, Subject(Manner::Echo), ServiceConfig::new(), HERE).unwrap();
+    let calls = world.add(caller, Caller::default(), ServiceConfig::new());
+    for to in ["two.test:7", "10.0.0.9:7"] {
+        let to = Connect::to(to).timeout(Duration::from_secs(4));
+        world.reactor(caller).connect(&calls, to);
+    }
+    world.add_peer(Client::new(HERE, b"hello", b"hello").when_calm());
+    world.storm(Duration::from_secs(5)).unwrap();
+    assert_eq!(world.reactor(caller).get(&calls).0, [HERE, "timed out"]);
+    world.settle().unwrap();
+}
+
+/// The loop hears of a reset although the handler wants to hear of nothing.
+#[test]
+fn a_paused_connection_that_is_reset_ends() {
+    struct Paused;
+    impl Handler for Paused {
+        type Session = ();
+        type Message = Infallible;
+        fn on_open(&mut self, cx: &mut ConnContext<'_>) {
+            cx.pause();
+        }
+        fn on_data(&mut self, _: &mut (), _: &mut ReadBuffer, _: &mut ConnContext<'_>) {}
+    }
+    let mut world = World::with_faults(1, Faults::none());
+    let server = world.add_loop(Config::default());
+    world.serve(server, Paused, ServiceConfig::new(), HERE).unwrap();
+    world.add_peer(Client::new(HERE, b"x", b"").ending(Ending::Reset));
+    world.storm(Duration::from_secs(1)).unwrap();
+    world.settle().unwrap();
 }

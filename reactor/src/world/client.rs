@@ -48,6 +48,7 @@ pub struct Client {
     writes: Pace,
     reads: Pace,
     lenient: bool,
+    waits_for_calm: bool,
     stream: Option<PeerStream>,
     sent: usize,
     heard: usize,
@@ -95,6 +96,7 @@ impl Client {
             writes: Pace::unhurried(),
             reads: Pace::unhurried(),
             lenient: false,
+            waits_for_calm: false,
             stream: None,
             sent: 0,
             heard: 0,
@@ -126,6 +128,12 @@ impl Client {
     /// comes must still be what it expects, as far as it goes.
     pub fn lenient(mut self) -> Self {
         self.lenient = true;
+        self
+    }
+
+    /// It comes when nothing goes wrong any more: what it wants depends on more than its own connection.
+    pub fn when_calm(mut self) -> Self {
+        self.waits_for_calm = true;
         self
     }
 
@@ -243,7 +251,7 @@ impl Client {
 
 impl Peer for Client {
     fn act(&mut self, cx: &mut PeerContext<'_>) {
-        if self.outcome.is_some() {
+        if self.outcome.is_some() || self.waits_for_calm && !cx.is_calm() {
             return;
         }
         let stream = match self.stream {

@@ -42,7 +42,14 @@ fn run_seed(service: Service, seed: u64, trace_records: usize) -> Outcome {
 fn explain(service: Service, seed: u64) -> Result<bool, String> {
     let mut world = service.world(seed, EXPLAINED);
     let result = world.run();
-    let traces: Vec<_> = world.recorders().iter().map(|recorder| recorder.trace()).collect();
+    let mut traces: Vec<_> = world.recorders().iter().map(|recorder| recorder.trace()).collect();
+    if result.is_err() {
+        // The loop that had its turn last comes last: that is where a violation was seen.
+        traces.sort_by_key(|trace| {
+            let last = trace.records().last();
+            last.map(|record| trace.origin() + Duration::from_nanos(record.at))
+        });
+    }
     let mut out = io::BufWriter::new(io::stdout().lock());
     let written = TraceFormat::Sentences.write(&traces, &mut out).and_then(|()| out.flush());
     match written {

@@ -78,7 +78,7 @@ impl Setting {
             queue_high,
             queue_low: random.size(0..queue_high),
             queue_max: queue_high * choose(random, &[2, 4]),
-            input_max: choose(random, &[4096, 1024 * 1024]),
+            input_max: choose(random, &[700, 4096, 1024 * 1024]),
             idle_timeout: Duration::from_secs(choose(random, &[0, 60])),
             ..Limits::default()
         };

@@ -88,7 +88,7 @@ fn add_loop(
 }
 
 fn client(setting: &mut Setting) -> Client {
-    let role = choose(&mut setting.random, b"elgpwdfxxxccz");
+    let role = choose(&mut setting.random, b"elgppwdfxxxccz");
     let length = setting.length();
     let body = setting.bytes(length);
     let (writes, rests) = (setting.size(), setting.pause());
@@ -97,10 +97,12 @@ fn client(setting: &mut Setting) -> Client {
         b'l' => {
             let body = body.split(|&byte| byte == 0).flat_map(|line| [line, b"\n"].concat());
             let body: Vec<u8> = body.collect();
-            // One that never ends a line is closed, when it has said more than may be left unconsumed.
+            // Who does not end its line is closed, when it has said more than may be left unconsumed.
             let tail = vec![b'.'; setting.random.size(0..10_000)];
-            let too_long = tail.len() > setting.limits.input_max;
-            let client = speaks(role, &[body.clone(), tail].concat(), &body);
+            let says = [body.clone(), tail].concat();
+            let mut lines = says.split(|&byte| byte == b'\n');
+            let too_long = lines.any(|line| line.len() > setting.limits.input_max);
+            let client = speaks(role, &says, &body);
             if too_long { client.lenient() } else { client }
         }
         // Who reads slowly may not have all of it when patience with who hangs up is over.
@@ -133,9 +135,11 @@ fn proxied(setting: &mut Setting, body: &[u8]) -> Client {
         && faults.name_failed == 0.0
         && faults.no_descriptors == 0.0
         && faults.reset == 0.0
-        && faults.panic == 0.0
-        && setting.limits.max_connections == 0;
+        && faults.panic == 0.0;
+    let waits = setting.random.chance(0.3); // then nothing of that matters
+    let is_sure = (is_sure || waits) && setting.limits.max_connections == 0;
     let says = [&[b'c', target], body].concat();
     let client = Client::new(HERE, &says, body).reading(1..2000, Duration::ZERO..Duration::ZERO);
+    let client = if waits { client.when_calm() } else { client };
     if is_sure && matches!(target, b'g' | b'n' | b'h') { client } else { client.lenient() }
 }
