@@ -1,0 +1,425 @@
+//! The clients' own loop.
+
+use std::io::{self, ErrorKind};
+use std::time::{Duration, Instant};
+
+use mio::event::Event;
+use mio::{Events, Poll, Token};
+use slab::Slab;
+
+use super::client::{Client, Fault, State};
+use super::outcome::{Outcome, Progress, Tally};
+use super::pattern::Pattern;
+use super::scheme::{Next, Scheme};
+use super::socket::{connect, connections_max};
+use super::{Kind, Load, LoadError, Watch};
+
+/// So many connects are under way at a time: fewer than any server's backlog.
+const CONNECTING_MAX: usize = 64;
+
+/// Bytes that are read at a time, and written at least.
+const ROOM: usize = 64 * 1024;
+
+/// How often progress is told, and connections that wait too long are looked for.
+const TICK: Duration = Duration::from_millis(500);
+
+/// After a connect that failed where another is to follow.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// The system sleeps whole milliseconds: what is due sooner is waited for awake.
+const SLEEP_MIN: Duration = Duration::from_millis(2);
+
+struct Crowd<'a, S> {
+    load: &'a Load,
+    scheme: S,
+    pattern: Pattern,
+    poll: Poll,
+    clients: Slab<Client>,
+    /// How many there have been.
+    created: usize,
+    /// Where clients are, by their numbers, if none is replaced.
+    keys: Vec<usize>,
+    connecting: usize,
+    /// No connect before this.
+    pause: Option<Instant>,
+    room: Vec<u8>,
+    tally: Tally,
+    phase: Phase,
+    next_tick: Instant,
+}
+
+#[derive(Clone, Copy)]
+enum Phase {
+    Opening { from: Instant },
+    WarmUp { until: Instant },
+    Measuring { from: Instant },
+    Draining { measured: Duration, until: Instant },
+}
+
+pub(super) fn run<S: Scheme>(
+    load: &Load,
+    scheme: S,
+    watch: &mut dyn Watch,
+) -> Result<Outcome, LoadError> {
+    let most = connections_max();
+    if load.connections > most {
+        return Err(LoadError::new(format_args!(
+            "{} connections do not fit: this process may hold {most} (its descriptor limit); several \
+             processes can share them, each with its own source address",
+            load.connections
+        )));
+    }
+    let system = |error: io::Error| LoadError::new(format_args!("cannot go on: {error}"));
+    Crowd::new(load, scheme).map_err(system)?.run(watch)
+}
+
+impl<'a, S: Scheme> Crowd<'a, S> {
+    fn new(load: &'a Load, scheme: S) -> io::Result<Self> {
+        let (piece, line) = match load.kind {
+            Kind::Bulk { size } => (size.max(ROOM), None),
+            Kind::Echo { size, lines: true, .. } => (ROOM, Some(size)),
+            _ => (ROOM, None),
+        };
+        let now = Instant::now();
+        Ok(Self {
+            load,
+            scheme,
+            pattern: Pattern::new(piece, line),
+            poll: Poll::new()?,
+            clients: Slab::with_capacity(load.connections),
+            created: 0,
+            keys: Vec::new(),
+            connecting: 0,
+            pause: None,
+            room: vec![0; ROOM],
+            tally: Tally::new(),
+            phase: Phase::Opening { from: now },
+            next_tick: now + TICK,
+        })
+    }
+
+    fn run(&mut self, watch: &mut dyn Watch) -> Result<Outcome, LoadError> {
+        let system = |error: io::Error| LoadError::new(format_args!("cannot go on: {error}"));
+        let mut events = Events::with_capacity(1024);
+        let mut numbers = Vec::new();
+        loop {
+            let now = Instant::now();
+            if let Some(measured) = self.step(now, watch)? {
+                return Ok(self.outcome(measured));
+            }
+            self.open(now);
+            let next = self.hand_out(now, &mut numbers);
+            match self.poll.poll(&mut events, Some(self.wait(now, next))) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                polled => polled.map_err(system)?,
+            }
+            for event in &events {
+                self.attend(event);
+            }
+        }
+    }
+
+    /// Goes on to the next phase when it is time; `Some` at the end: how long it was measured.
+    fn step(&mut self, now: Instant, watch: &mut dyn Watch) -> Result<Option<Duration>, LoadError> {
+        if now >= self.next_tick {
+            self.next_tick = now + TICK;
+            self.tick(now, watch);
+        }
+        let watched = |error: io::Error| LoadError::new(format_args!("cannot measure: {error}"));
+        match self.phase {
+            Phase::Opening { from } => {
+                if self.is_open(now.duration_since(from))? {
+                    self.phase = Phase::WarmUp { until: now + self.load.warm_up };
+                    self.begin(now);
+                }
+            }
+            Phase::WarmUp { until } if now >= until => {
+                watch.started().map_err(watched)?;
+                let from = Instant::now();
+                self.tally.measure(from);
+                self.phase = Phase::Measuring { from };
+            }
+            Phase::Measuring { from } if now >= from + self.load.duration || self.is_enough() => {
+                watch.ended().map_err(watched)?;
+                let now = Instant::now();
+                self.tally.end(now);
+                self.clients.iter_mut().for_each(|(_, client)| self.scheme.stop(client));
+                let measured = now.duration_since(from);
+                self.phase = Phase::Draining { measured, until: now + self.load.patience };
+            }
+            Phase::Draining { measured, until } => {
+                if !self.load.everyone {
+                    return Ok(Some(measured));
+                }
+                if now >= until || self.is_quiet() {
+                    for (_, client) in &self.clients {
+                        self.scheme.unanswered(client, now, &mut self.tally);
+                    }
+                    return Ok(Some(measured));
+                }
+            }
+            Phase::WarmUp { .. } | Phase::Measuring { .. } => {}
+        }
+        Ok(None)
+    }
+
+    fn is_open(&self, elapsed: Duration) -> Result<bool, LoadError> {
+        let (answered, asked) = (self.tally.connections_answered, self.load.connections);
+        let target = &self.load.target;
+        if let Some(error) = self.tally.errors.keys().next().filter(|_| self.load.everyone) {
+            let why =
+                format_args!("cannot use {target}: {error}; {answered} connections were answered");
+            return Err(LoadError::new(why));
+        }
+        if answered >= asked {
+            return Ok(true);
+        }
+        if elapsed < self.load.patience {
+            return Ok(false);
+        }
+        if self.load.everyone || answered == 0 {
+            let why =
+                format_args!("timed out: {target} has answered {answered} of {asked} connections");
+            return Err(LoadError::new(why));
+        }
+        Ok(true)
+    }
+
+    fn begin(&mut self, now: Instant) {
+        let piece = self.piece();
+        let mut faults = Vec::new();
+        for (key, client) in &mut self.clients {
+            if client.state == State::Open {
+                self.scheme.begin(client, now);
+                if let Err(fault) = client.write(&self.pattern, piece) {
+                    faults.push((key, fault));
+                }
+            }
+        }
+        faults.into_iter().for_each(|(key, fault)| self.fail(key, &fault));
+    }
+
+    fn is_enough(&self) -> bool {
+        self.load.count.is_some_and(|count| self.tally.operations >= count)
+            || (self.clients.is_empty() && !S::REPLACES)
+    }
+
+    /// Nothing is on its way.
+    fn is_quiet(&self) -> bool {
+        let is_quiet = |client: &Client| match client.state {
+            State::Connecting | State::Finishing => false,
+            State::Open => client.received >= client.allowed,
+        };
+        self.clients.iter().all(|(_, client)| is_quiet(client))
+    }
+
+    /// Whether more is sent than the first message of each connection.
+    fn is_running(&self) -> bool {
+        match self.phase {
+            Phase::Opening { .. } => S::REPLACES,
+            Phase::WarmUp { .. } | Phase::Measuring { .. } => true,
+            Phase::Draining { .. } => false,
+        }
+    }
+
+    fn piece(&self) -> usize {
+        match self.load.kind {
+            Kind::Bulk { size } => size,
+            _ => ROOM,
+        }
+    }
+
+    /// Opens connections while some are missing.
+    fn open(&mut self, now: Instant) {
+        let is_missing = |crowd: &Self| match crowd.phase {
+            Phase::Draining { .. } => false,
+            _ if S::REPLACES => crowd.clients.len() < crowd.load.connections,
+            _ => crowd.created < crowd.load.connections,
+        };
+        self.pause = self.pause.filter(|pause| now < *pause);
+        while is_missing(self) && self.connecting < CONNECTING_MAX && self.pause.is_none() {
+            let (number, entry) = (self.created, self.clients.vacant_entry());
+            let key = entry.key();
+            let connected =
+                connect(&self.load.target, &self.load.sources, number).and_then(|mut stream| {
+                    stream.register(self.poll.registry(), Token(key)).map(|()| stream)
+                });
+            match connected {
+                Ok(stream) => {
+                    let start = self.pattern.start(number);
+                    entry.insert(Client::new(stream, number, start, Instant::now()));
+                    self.created += 1;
+                    self.connecting += 1;
+                    if !S::REPLACES {
+                        self.keys.push(key);
+                    }
+                }
+                Err(error) => {
+                    self.pause = Some(now + PAUSE);
+                    if error.kind() != ErrorKind::WouldBlock {
+                        self.tally.error(Fault::Io(error).name());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gives connections the messages that are due by now.
+    fn hand_out(&mut self, now: Instant, numbers: &mut Vec<usize>) -> Option<Instant> {
+        if !self.is_running() {
+            return None;
+        }
+        numbers.clear();
+        let next = self.scheme.due(now, numbers);
+        let (message, piece) = (self.scheme.message(), self.piece());
+        for number in numbers.iter() {
+            let key = self.keys.get(*number).copied();
+            let client = key.and_then(|key| self.clients.get_mut(key));
+            let Some(client) = client.filter(|client| client.number == *number) else {
+                self.tally.error("unanswered".to_owned());
+                continue;
+            };
+            client.allowed += message;
+            if let Err(fault) = client.write(&self.pattern, piece) {
+                self.fail(key.unwrap_or_default(), &fault);
+            }
+        }
+        next
+    }
+
+    fn wait(&self, now: Instant, next: Option<Instant>) -> Duration {
+        let phase_ends = match self.phase {
+            Phase::Opening { from } => from + self.load.patience,
+            Phase::WarmUp { until } | Phase::Draining { until, .. } => until,
+            Phase::Measuring { from } => from + self.load.duration,
+        };
+        let until = phase_ends.min(self.next_tick);
+        let until = self.pause.map_or(until, |pause| until.min(pause));
+        let until = next.map_or(until, |next| until.min(next));
+        match until.saturating_duration_since(now) {
+            short if short < SLEEP_MIN => Duration::ZERO,
+            long => long - SLEEP_MIN / 2,
+        }
+    }
+
+    fn attend(&mut self, event: &Event) {
+        let key = event.token().0;
+        match self.serve(key, event) {
+            Ok(Next::Stay) => {}
+            Ok(Next::Close) => drop(self.clients.try_remove(key)),
+            Ok(Next::Reset) => {
+                if let Some(client) = self.clients.try_remove(key) {
+                    client.stream.reset_on_drop();
+                }
+            }
+            Ok(Next::Finish) => self.finish(key),
+            Err(fault) => self.fail(key, &fault),
+        }
+    }
+
+    fn serve(&mut self, key: usize, event: &Event) -> Result<Next, Fault> {
+        let (running, piece) = (self.is_running(), self.piece());
+        let Some(client) = self.clients.get_mut(key) else { return Ok(Next::Stay) };
+        if client.state == State::Connecting {
+            if !client.stream.is_connected()? {
+                return Ok(Next::Stay);
+            }
+            client.state = State::Open;
+            self.connecting -= 1;
+            self.scheme.opened(client, Instant::now());
+        }
+        if event.is_writable() {
+            client.unblock();
+            client.write(&self.pattern, piece)?;
+        }
+        if !event.is_readable() && !event.is_read_closed() && !event.is_error() {
+            return Ok(Next::Stay);
+        }
+        let hang_up = event.is_read_closed() || event.is_error();
+        let is_first = client.received == 0;
+        let arrived = client.read(&self.pattern, &mut self.room, hang_up)?;
+        let mut next = Next::Stay;
+        if arrived.bytes > 0 {
+            let now = Instant::now();
+            self.tally.connections_answered += usize::from(is_first);
+            self.tally.arrived(arrived.bytes, now);
+            next = self.scheme.advance(client, now, running, &mut self.tally);
+        }
+        match (arrived.end, client.state, next) {
+            (true, State::Finishing, _) => return Ok(Next::Close),
+            (true, _, Next::Stay) => return Err(Fault::ClosedEarly),
+            _ => {}
+        }
+        client.write(&self.pattern, piece)?;
+        Ok(next)
+    }
+
+    fn finish(&mut self, key: usize) {
+        let Some(client) = self.clients.get_mut(key) else { return };
+        (client.state, client.since) = (State::Finishing, Instant::now());
+        if let Err(error) = client.stream.finish() {
+            self.fail(key, &error.into());
+        }
+    }
+
+    fn fail(&mut self, key: usize, fault: &Fault) {
+        if let Some(client) = self.clients.try_remove(key) {
+            self.tally.error(fault.name());
+            if client.state == State::Connecting {
+                self.connecting -= 1;
+                self.pause = Some(Instant::now() + PAUSE);
+            }
+        }
+    }
+
+    fn tick(&mut self, now: Instant, watch: &mut dyn Watch) {
+        let patience = self.load.patience;
+        let is_late = |client: &Client| {
+            (client.state != State::Open || S::REPLACES)
+                && now.duration_since(client.since) > patience
+        };
+        let late = self.clients.iter().filter(|(_, client)| is_late(client));
+        let late: Vec<usize> = late.map(|(key, _)| key).collect();
+        let timed_out = Fault::Io(ErrorKind::TimedOut.into());
+        late.into_iter().for_each(|key| self.fail(key, &timed_out));
+        let (phase, elapsed) = match self.phase {
+            Phase::Opening { from } => ("opening", now.duration_since(from)),
+            Phase::WarmUp { .. } => ("warming up", Duration::ZERO),
+            Phase::Measuring { from } => ("measuring", now.duration_since(from)),
+            Phase::Draining { measured, .. } => ("draining", measured),
+        };
+        watch.progress(&Progress {
+            phase,
+            elapsed,
+            connections_answered: self.tally.connections_answered,
+            operations: self.tally.operations,
+            errors: self.tally.errors.values().sum(),
+        });
+    }
+
+    fn outcome(&self, measured: Duration) -> Outcome {
+        let tally = &self.tally;
+        let seconds = measured.max(Duration::from_nanos(1)).as_secs_f64();
+        let operations = match self.load.kind {
+            Kind::Bulk { .. } => tally.bytes,
+            _ => tally.operations,
+        };
+        Outcome {
+            mode: self.load.kind.name().to_owned(),
+            connections: self.load.connections,
+            connections_answered: tally.connections_answered,
+            seconds,
+            operations,
+            operations_in_all: tally.operations_in_all,
+            per_second: operations as f64 / seconds,
+            asked_per_second: match self.load.kind {
+                Kind::Echo { rate, .. } => rate,
+                _ => None,
+            },
+            bytes: tally.bytes,
+            bytes_per_second: tally.bytes as f64 / seconds,
+            latency: tally.latencies(),
+            errors: tally.errors.clone(),
+        }
+    }
+}
