@@ -59,9 +59,7 @@ impl Process {
     /// As of [`held`](Self::held), for the process itself; children come and go.
     pub fn held_with_children(self) -> io::Result<Held> {
         let mut sum = Held { resident: self.proportional()?, ..self.held()? };
-        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.0))?;
-        for child in children.split_whitespace().filter_map(|number| number.parse().ok()) {
-            let child = Self(child);
+        for child in self.children().into_iter().map(Self) {
             if let (Ok(held), Ok(resident)) = (child.held(), child.proportional()) {
                 sum.resident += resident;
                 sum.anonymous += held.anonymous;
@@ -70,6 +68,13 @@ impl Process {
             }
         }
         Ok(sum)
+    }
+
+    /// The numbers of the processes that its main thread has started and that have not ended.
+    pub fn children(self) -> Vec<u32> {
+        let text = fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.0));
+        let text = text.unwrap_or_default();
+        text.split_whitespace().filter_map(|number| number.parse().ok()).collect()
     }
 
     fn proportional(self) -> io::Result<u64> {

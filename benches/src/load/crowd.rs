@@ -14,8 +14,8 @@ use super::scheme::{Next, Scheme};
 use super::socket::{connect, connections_max};
 use super::{Kind, Load, LoadError, Watch};
 
-/// So many connects are under way at a time: fewer than any server's backlog.
-const CONNECTING_MAX: usize = 64;
+/// So many connections are new at a time: fewer than any server's backlog, which overflows unseen.
+const NEW_MAX: usize = 64;
 
 /// Bytes that are read at a time, and written at least.
 const ROOM: usize = 64 * 1024;
@@ -39,7 +39,8 @@ struct Crowd<'a, S> {
     created: usize,
     /// Where clients are, by their numbers, if none is replaced.
     keys: Vec<usize>,
-    connecting: usize,
+    /// How many are new: not connected, or where each must be answered, not answered.
+    new: usize,
     /// No connect before this.
     pause: Option<Instant>,
     room: Vec<u8>,
@@ -89,7 +90,7 @@ impl<'a, S: Scheme> Crowd<'a, S> {
             clients: Slab::with_capacity(load.connections),
             created: 0,
             keys: Vec::new(),
-            connecting: 0,
+            new: 0,
             pause: None,
             room: vec![0; ROOM],
             tally: Tally::new(),
@@ -222,6 +223,11 @@ impl<'a, S: Scheme> Crowd<'a, S> {
         }
     }
 
+    /// The kernel connects clients that the server has not accepted, until its backlog overflows.
+    fn is_new_until_answered(&self) -> bool {
+        self.load.everyone && !S::REPLACES
+    }
+
     fn piece(&self) -> usize {
         match self.load.kind {
             Kind::Bulk { size } => size,
@@ -237,7 +243,7 @@ impl<'a, S: Scheme> Crowd<'a, S> {
             _ => crowd.created < crowd.load.connections,
         };
         self.pause = self.pause.filter(|pause| now < *pause);
-        while is_missing(self) && self.connecting < CONNECTING_MAX && self.pause.is_none() {
+        while is_missing(self) && self.new < NEW_MAX && self.pause.is_none() {
             let (number, entry) = (self.created, self.clients.vacant_entry());
             let key = entry.key();
             let connected =
@@ -249,7 +255,7 @@ impl<'a, S: Scheme> Crowd<'a, S> {
                     let start = self.pattern.start(number);
                     entry.insert(Client::new(stream, number, start, Instant::now()));
                     self.created += 1;
-                    self.connecting += 1;
+                    self.new += 1;
                     if !S::REPLACES {
                         self.keys.push(key);
                     }
@@ -319,13 +325,14 @@ impl<'a, S: Scheme> Crowd<'a, S> {
 
     fn serve(&mut self, key: usize, event: &Event) -> Result<Next, Fault> {
         let (running, piece) = (self.is_running(), self.piece());
+        let is_new_until_answered = self.is_new_until_answered();
         let Some(client) = self.clients.get_mut(key) else { return Ok(Next::Stay) };
         if client.state == State::Connecting {
             if !client.stream.is_connected()? {
                 return Ok(Next::Stay);
             }
             client.state = State::Open;
-            self.connecting -= 1;
+            self.new -= usize::from(!is_new_until_answered);
             self.scheme.opened(client, Instant::now());
         }
         if event.is_writable() {
@@ -342,6 +349,7 @@ impl<'a, S: Scheme> Crowd<'a, S> {
         if arrived.bytes > 0 {
             let now = Instant::now();
             self.tally.connections_answered += usize::from(is_first);
+            self.new -= usize::from(is_first && is_new_until_answered);
             self.tally.arrived(arrived.bytes, now);
             next = self.scheme.advance(client, now, running, &mut self.tally);
         }
@@ -365,8 +373,11 @@ impl<'a, S: Scheme> Crowd<'a, S> {
     fn fail(&mut self, key: usize, fault: &Fault) {
         if let Some(client) = self.clients.try_remove(key) {
             self.tally.error(fault.name());
-            if client.state == State::Connecting {
-                self.connecting -= 1;
+            let is_connecting = client.state == State::Connecting;
+            if is_connecting || (client.received == 0 && self.is_new_until_answered()) {
+                self.new -= 1;
+            }
+            if is_connecting {
                 self.pause = Some(Instant::now() + PAUSE);
             }
         }
