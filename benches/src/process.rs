@@ -70,17 +70,22 @@ impl Process {
         Ok(sum)
     }
 
-    /// The numbers of the processes that its main thread has started and that have not ended.
+    /// The numbers of the processes that it has started and that have not ended.
     pub fn children(self) -> Vec<u32> {
-        let text = fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.0));
-        let text = text.unwrap_or_default();
-        text.split_whitespace().filter_map(|number| number.parse().ok()).collect()
+        let numbers = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        numbers.filter(|number| parent(*number) == Some(self.0)).collect()
     }
 
     fn proportional(self) -> io::Result<u64> {
         let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.0))?;
         Ok(text.lines().find_map(|line| kibibytes(line, "Pss:")).unwrap_or(0))
     }
+}
+
+fn parent(number: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{number}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
 }
 
 fn parse_status(text: &str) -> Held {
@@ -118,6 +123,17 @@ mod tests {
         };
         assert_eq!(parse_status(text), held);
         assert_eq!(parse_status("VmRSS: many kB\nThreads: x"), Held::default());
+    }
+
+    #[test]
+    fn children_are_found_while_they_are_there() {
+        let process = Process::new(std::process::id());
+        let mut child = std::process::Command::new("sleep").arg("100").spawn().unwrap();
+        assert!(process.children().contains(&child.id()));
+        assert!(process.held_with_children().unwrap().threads > process.held().unwrap().threads);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!process.children().contains(&child.id()));
     }
 
     #[test]

@@ -1,14 +1,14 @@
 //! Results as pictures.
 
-use std::error::Error;
 use std::path::Path;
 
-use plotters::coord::Shift;
 use plotters::prelude::*;
 
 use super::results::{CellResult, Results};
+use crate::plot::{Drawn, Legend, Line, color, lines};
 
-type Drawn = Result<(), Box<dyn Error>>;
+/// The legend stands beyond them.
+const AXIS_MAX: f64 = 3.7;
 
 /// Ratios above this are drawn at it: one slow peer must not make all others one point.
 const RATIO_MAX: f64 = 3.0;
@@ -30,7 +30,7 @@ pub fn plot_ratios(results: &Results, file: &Path) -> Drawn {
         .margin(10)
         .x_label_area_size(40)
         .y_label_area_size(200)
-        .build_cartesian_2d(0.5..RATIO_MAX, 0.0..bands)?;
+        .build_cartesian_2d(0.5..AXIS_MAX, 0.0..bands)?;
     let name = |y: &f64| {
         let index = cells.len().checked_sub(1)?.checked_sub(index_of(*y)?)?;
         cells.get(index).map(|cell| cell.name.clone())
@@ -49,7 +49,7 @@ pub fn plot_ratios(results: &Results, file: &Path) -> Drawn {
         let at = chart.backend_coord(&(0.5, y + 0.5));
         let text = name(&(y + 0.5)).unwrap_or_default();
         area.draw_text(&text, &("sans-serif", 14).into_text_style(&area), (10, at.1 - 7))?;
-        chart.draw_series(LineSeries::new([(0.5, y), (RATIO_MAX, y)], BLACK.mix(0.2)))?;
+        chart.draw_series(LineSeries::new([(0.5, y), (AXIS_MAX, y)], BLACK.mix(0.2)))?;
     }
     chart.draw_series(LineSeries::new([(1.0, 0.0), (1.0, bands)], BLACK.stroke_width(1)))?;
     for (index, peer) in peers.iter().enumerate() {
@@ -86,53 +86,18 @@ pub fn plot_scale(results: &Results, file: &Path) -> Drawn {
     cells.sort_by_key(|cell| cell.connections);
     let area = SVGBackend::new(file, (1000, 600)).into_drawing_area();
     area.fill(&WHITE)?;
-    let peers = names(&cells, |_| true);
-    let line = |peer: &str| -> Vec<(f64, f64)> {
+    let line = |peer: &str| -> Line {
         let point = |cell: &&CellResult| {
             let cost = cell.column(peer)?.spread(|sample| sample.cost)?.median;
             Some((cell.connections as f64, cost))
         };
-        cells.iter().filter_map(point).collect()
+        (peer.to_owned(), cells.iter().filter_map(point).collect())
     };
-    let costs = || peers.iter().flat_map(|peer| line(peer)).map(|point| point.1);
-    let lowest = costs().fold(f64::INFINITY, f64::min).clamp(1.0, 1e12);
-    let highest = costs().fold(lowest * 2.0, f64::max);
-    scale_chart(&area, (lowest, highest), &describe(results), |index| {
-        peers.get(index).map(|peer| ((*peer).to_owned(), line(peer)))
-    })?;
-    area.present()?;
-    Ok(())
-}
-
-fn scale_chart(
-    area: &DrawingArea<SVGBackend<'_>, Shift>,
-    (lowest, highest): (f64, f64),
-    description: &str,
-    line: impl Fn(usize) -> Option<(String, Vec<(f64, f64)>)>,
-) -> Drawn {
-    let mut chart = ChartBuilder::on(area)
-        .caption("CPU time of the server for a message, by connections", ("sans-serif", 20))
-        .margin(10)
-        .x_label_area_size(40)
-        .y_label_area_size(80)
-        .build_cartesian_2d(
-            (1.0..20_000.0).log_scale(),
-            (lowest * 0.8..highest * 1.25).log_scale(),
-        )?;
-    let mut mesh = chart.configure_mesh();
-    mesh.x_desc(format!("connections; {description}")).y_desc("nanoseconds").draw()?;
-    for (index, (name, points)) in (0..).map_while(|index| Some((index, line(index)?))) {
-        let color = color(index);
-        chart
-            .draw_series(LineSeries::new(points.clone(), color.stroke_width(2)))?
-            .label(name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], color));
-        chart.draw_series(points.into_iter().map(|at| Circle::new(at, 3, color.filled())))?;
-    }
-    let mut legend = chart.configure_series_labels();
-    legend.background_style(WHITE.mix(0.9)).border_style(BLACK);
-    legend.position(SeriesLabelPosition::UpperLeft).draw()?;
-    Ok(())
+    let drawn: Vec<Line> = names(&cells, |_| true).into_iter().map(line).collect();
+    let across = format!("connections; {}", describe(results));
+    let caption = "CPU time of the server for a message, one in flight on each connection";
+    lines(&area, caption, (&across, "nanoseconds"), &drawn, Legend::Above)?;
+    Ok(area.present()?)
 }
 
 fn names<'a>(cells: &[&'a CellResult], is_drawn: impl Fn(&super::Column) -> bool) -> Vec<&'a str> {
@@ -152,11 +117,6 @@ fn describe(results: &Results) -> String {
 
 fn index_of(y: f64) -> Option<usize> {
     (0..10_000).find(|index| y < (*index + 1) as f64)
-}
-
-fn color(index: usize) -> RGBColor {
-    let palette = Palette99::pick(index).to_rgba().rgb();
-    RGBColor(palette.0, palette.1, palette.2)
 }
 
 #[cfg(test)]

@@ -57,8 +57,8 @@ fn traced(
         patience: Duration::from_secs(20),
         everyone: true,
     };
-    let outcome = load::run(&load, &mut ()).map_err(|error| error.to_string())?;
-    // strace writes its page when the server has ended.
+    let outcome = load::run(&load, &mut ()).map_err(|error| error.to_string());
+    // strace writes its page when the server has ended; killed itself, it would leave the server behind.
     for child in tracer.process().children() {
         let child = i32::try_from(child).ok().and_then(Pid::from_raw);
         child
@@ -69,7 +69,7 @@ fn traced(
     let text =
         fs::read_to_string(&page).map_err(|error| format!("strace has told nothing: {error}"))?;
     let _ = fs::remove_file(&page);
-    Ok((parse(&text), outcome.operations_in_all))
+    Ok((parse(&text), outcome?.operations_in_all))
 }
 
 /// The counts of strace's page, whose columns are `% time, seconds, usecs/call, calls, errors, syscall`, where

@@ -164,8 +164,13 @@ fn show(results: &Results, out: &Path) -> Result<(), Failure> {
     let write = || -> Result<(), Box<dyn Error>> {
         fs::create_dir_all(out)?;
         fs::write(out.join("table.md"), &tables)?;
-        plot_ratios(results, &out.join("ratios.svg"))?;
-        plot_scale(results, &out.join("scale.svg"))
+        if results.cells.iter().any(|cell| cell.is_ratio) {
+            plot_ratios(results, &out.join("ratios.svg"))?;
+        }
+        match results.cells.iter().any(|cell| cell.is_scale) {
+            true => plot_scale(results, &out.join("scale.svg")),
+            false => Ok(()),
+        }
     };
     write().map_err(|error| cannot_write(out, &*error))
 }

@@ -141,12 +141,13 @@ impl<'a, S: Scheme> Crowd<'a, S> {
                 self.phase = Phase::Measuring { from };
             }
             Phase::Measuring { from } if now >= from + self.load.duration || self.is_enough() => {
-                watch.ended().map_err(watched)?;
-                let now = Instant::now();
+                // The time ends before the server is looked at, which may take a while for many processes.
                 self.tally.end(now);
+                watch.ended().map_err(watched)?;
                 self.clients.iter_mut().for_each(|(_, client)| self.scheme.stop(client));
                 let measured = now.duration_since(from);
-                self.phase = Phase::Draining { measured, until: now + self.load.patience };
+                let until = Instant::now() + self.load.patience;
+                self.phase = Phase::Draining { measured, until };
             }
             Phase::Draining { measured, until } => {
                 if !self.load.everyone {
