@@ -2,7 +2,7 @@
 //!
 //! | | |
 //! |---|---|
-//! | [`bench`] | servers beside each other: cells, peers, rounds, tables, plots |
+//! | [`mod@bench`] | servers beside each other: cells, peers, rounds, tables, plots |
 //! | [`models`] | one protocol served in six ways |
 //! | [`server`], [`machine`] | a server of a process and a core of its own; where figures come from |
 //! | [`load`] | clients by the thousand: echo, accept, churn, idle, bulk |

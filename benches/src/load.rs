@@ -44,6 +44,16 @@ pub struct Load {
     pub everyone: bool,
 }
 
+impl Load {
+    /// Those that are asked for, and those beside them.
+    fn connections_in_all(&self) -> usize {
+        match self.kind {
+            Kind::Echo { bulk, .. } => self.connections.saturating_add(bulk),
+            _ => self.connections,
+        }
+    }
+}
+
 /// What an operation is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
@@ -56,6 +66,8 @@ pub enum Kind {
         lines: bool,
         /// Messages a second over all connections, due at even distances: the open loop.
         rate: Option<f64>,
+        /// So many connections more do as [`Bulk`](Self::Bulk); their bytes count, their messages do not.
+        bulk: usize,
     },
     /// A connection that is opened, sends a byte, has it back, and is closed.
     Accept,
@@ -128,13 +140,14 @@ impl std::error::Error for LoadError {}
 /// If the connections do not fit, cannot be opened, or are not answered. What goes wrong after that is
 /// counted in [`Outcome::errors`].
 pub fn run(load: &Load, watch: &mut dyn Watch) -> Result<Outcome, LoadError> {
-    use scheme::{Accept, Bulk, Churn, ClosedLoop, Idle, OpenLoop};
+    use scheme::{Accept, Beside, Bulk, Churn, ClosedLoop, Idle, OpenLoop};
     match load.kind {
         Kind::Echo { size, in_flight, rate: None, .. } => {
-            crowd::run(load, ClosedLoop { size, in_flight }, watch)
+            crowd::run(load, Beside::bulk(ClosedLoop { size, in_flight }, load.connections), watch)
         }
         Kind::Echo { size, rate: Some(rate), .. } => {
-            crowd::run(load, OpenLoop::new(size, rate, load.connections), watch)
+            let scheme = OpenLoop::new(size, rate, load.connections);
+            crowd::run(load, Beside::bulk(scheme, load.connections), watch)
         }
         Kind::Accept => crowd::run(load, Accept, watch),
         Kind::Churn { size, messages, seed } => {

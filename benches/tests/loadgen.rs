@@ -157,6 +157,18 @@ fn as_many_bytes_as_go_come_back() {
 }
 
 #[test]
+fn messages_come_back_beside_bulk() {
+    let server = Server::tcp();
+    for (name, how) in [("beside-closed", ["--in-flight", "1"]), ("beside-open", ["--rate", "500"])]
+    {
+        let echo = ["echo", &server.address, "-n", "5", "--bulk", "2", "--duration", "200ms"];
+        let outcome = report(name, &[&echo[..], &how].concat(), Ok(())).outcome;
+        assert_eq!((outcome.connections, outcome.connections_answered), (7, 7));
+        assert!(outcome.operations > 0 && outcome.bytes > 64 * outcome.operations + (1 << 16));
+    }
+}
+
+#[test]
 fn unix_sockets_serve_too() {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("loadgen.sock");
     let target = format!("unix:{}", path.display());

@@ -52,7 +52,7 @@ pub fn cells() -> Vec<Cell> {
         echo("echo 10000/1/64", 10_000, 1, 64),
         Cell { quick: true, ..echo("echo 64/16/64", 64, 16, 64) },
         Cell {
-            kind: Kind::Echo { size: 64, in_flight: 16, lines: true, rate: None },
+            kind: Kind::Echo { size: 64, in_flight: 16, lines: true, rate: None, bulk: 0 },
             framed: true,
             target: Some(1.5),
             ..echo("echo 64/16/64, a reply a line", 64, 16, 64)
@@ -84,7 +84,7 @@ pub fn cells() -> Vec<Cell> {
 fn echo(name: &'static str, connections: usize, in_flight: usize, size: usize) -> Cell {
     Cell {
         name,
-        kind: Kind::Echo { size, in_flight, lines: false, rate: None },
+        kind: Kind::Echo { size, in_flight, lines: false, rate: None, bulk: 0 },
         connections,
         framed: false,
         unit: Unit::Message,

@@ -79,7 +79,7 @@ fn row(cell: &Cell, peers: &[Ready]) -> CellResult {
         connections: cell.connections,
         is_scale: matches!(
             cell.kind,
-            Kind::Echo { size: 64, in_flight: 1, lines: false, rate: None }
+            Kind::Echo { size: 64, in_flight: 1, lines: false, rate: None, bulk: 0 }
         ),
         target: cell.target,
         columns: able.map(column).collect(),

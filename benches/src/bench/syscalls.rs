@@ -49,7 +49,7 @@ fn traced(
     let load = Load {
         target: tracer.target().clone(),
         sources: Sources::Any,
-        kind: Kind::Echo { size: 64, in_flight: 1, lines: false, rate: None },
+        kind: Kind::Echo { size: 64, in_flight: 1, lines: false, rate: None, bulk: 0 },
         connections,
         warm_up: Duration::from_millis(100),
         duration: Duration::from_secs(120),

@@ -39,6 +39,9 @@ enum Mode {
         /// Messages a second over all connections (open loop): latency counts from when each was due
         #[arg(long, value_name = "PER_SECOND", value_parser = parse_rate)]
         rate: Option<f64>,
+        /// So many connections more send and read beside them, as fast as they can
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        bulk: usize,
         #[command(flatten)]
         common: Common,
     },
@@ -117,8 +120,8 @@ fn main() -> ExitCode {
 
 fn act(mode: Mode) -> Result<(), Failure> {
     let (kind, common) = match mode {
-        Mode::Echo { size, in_flight, lines, rate, common } => {
-            (Kind::Echo { size, in_flight, lines, rate }, common)
+        Mode::Echo { size, in_flight, lines, rate, bulk, common } => {
+            (Kind::Echo { size, in_flight, lines, rate, bulk }, common)
         }
         Mode::Accept { common } => (Kind::Accept, common),
         Mode::Churn { size, messages, seed, common } => {

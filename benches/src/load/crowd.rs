@@ -1,5 +1,7 @@
 //! The clients' own loop.
 
+mod phases;
+
 use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
@@ -8,11 +10,12 @@ use mio::{Events, Poll, Token};
 use slab::Slab;
 
 use super::client::{Client, Fault, State};
-use super::outcome::{Outcome, Progress, Tally};
+use super::outcome::{Outcome, Tally};
 use super::pattern::Pattern;
 use super::scheme::{Next, Scheme};
 use super::socket::{connect, connections_max};
 use super::{Kind, Load, LoadError, Watch};
+use phases::Phase;
 
 /// So many connections are new at a time: fewer than any server's backlog, which overflows unseen.
 const NEW_MAX: usize = 64;
@@ -46,15 +49,9 @@ struct Crowd<'a, S> {
     room: Vec<u8>,
     tally: Tally,
     phase: Phase,
+    /// Memory for the numbers of connections that have a message due.
+    numbers: Vec<usize>,
     next_tick: Instant,
-}
-
-#[derive(Clone, Copy)]
-enum Phase {
-    Opening { from: Instant },
-    WarmUp { until: Instant },
-    Measuring { from: Instant },
-    Draining { measured: Duration, until: Instant },
 }
 
 pub(super) fn run<S: Scheme>(
@@ -63,11 +60,11 @@ pub(super) fn run<S: Scheme>(
     watch: &mut dyn Watch,
 ) -> Result<Outcome, LoadError> {
     let most = connections_max();
-    if load.connections > most {
+    if load.connections_in_all() > most {
         return Err(LoadError::new(format_args!(
             "{} connections do not fit: this process may hold {most} (its descriptor limit); several \
              processes can share them, each with its own source address",
-            load.connections
+            load.connections_in_all()
         )));
     }
     let system = |error: io::Error| LoadError::new(format_args!("cannot go on: {error}"));
@@ -87,7 +84,7 @@ impl<'a, S: Scheme> Crowd<'a, S> {
             scheme,
             pattern: Pattern::new(piece, line),
             poll: Poll::new()?,
-            clients: Slab::with_capacity(load.connections),
+            clients: Slab::with_capacity(load.connections_in_all()),
             created: 0,
             keys: Vec::new(),
             new: 0,
@@ -95,6 +92,7 @@ impl<'a, S: Scheme> Crowd<'a, S> {
             room: vec![0; ROOM],
             tally: Tally::new(),
             phase: Phase::Opening { from: now },
+            numbers: Vec::new(),
             next_tick: now + TICK,
         })
     }
@@ -102,14 +100,13 @@ impl<'a, S: Scheme> Crowd<'a, S> {
     fn run(&mut self, watch: &mut dyn Watch) -> Result<Outcome, LoadError> {
         let system = |error: io::Error| LoadError::new(format_args!("cannot go on: {error}"));
         let mut events = Events::with_capacity(1024);
-        let mut numbers = Vec::new();
         loop {
             let now = Instant::now();
             if let Some(measured) = self.step(now, watch)? {
                 return Ok(self.outcome(measured));
             }
             self.open(now);
-            let next = self.hand_out(now, &mut numbers);
+            let next = self.hand_out(now);
             match self.poll.poll(&mut events, Some(self.wait(now, next))) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 polled => polled.map_err(system)?,
@@ -117,110 +114,6 @@ impl<'a, S: Scheme> Crowd<'a, S> {
             for event in &events {
                 self.attend(event);
             }
-        }
-    }
-
-    /// Goes on to the next phase when it is time; `Some` at the end: how long it was measured.
-    fn step(&mut self, now: Instant, watch: &mut dyn Watch) -> Result<Option<Duration>, LoadError> {
-        if now >= self.next_tick {
-            self.next_tick = now + TICK;
-            self.tick(now, watch);
-        }
-        let watched = |error: io::Error| LoadError::new(format_args!("cannot measure: {error}"));
-        match self.phase {
-            Phase::Opening { from } => {
-                if self.is_open(now.duration_since(from))? {
-                    self.phase = Phase::WarmUp { until: now + self.load.warm_up };
-                    self.begin(now);
-                }
-            }
-            Phase::WarmUp { until } if now >= until => {
-                watch.started().map_err(watched)?;
-                let from = Instant::now();
-                self.tally.measure(from);
-                self.phase = Phase::Measuring { from };
-            }
-            Phase::Measuring { from } if now >= from + self.load.duration || self.is_enough() => {
-                // The time ends before the server is looked at, which may take a while for many processes.
-                self.tally.end(now);
-                watch.ended().map_err(watched)?;
-                self.clients.iter_mut().for_each(|(_, client)| self.scheme.stop(client));
-                let measured = now.duration_since(from);
-                let until = Instant::now() + self.load.patience;
-                self.phase = Phase::Draining { measured, until };
-            }
-            Phase::Draining { measured, until } => {
-                if !self.load.everyone {
-                    return Ok(Some(measured));
-                }
-                if now >= until || self.is_quiet() {
-                    for (_, client) in &self.clients {
-                        self.scheme.unanswered(client, now, &mut self.tally);
-                    }
-                    return Ok(Some(measured));
-                }
-            }
-            Phase::WarmUp { .. } | Phase::Measuring { .. } => {}
-        }
-        Ok(None)
-    }
-
-    fn is_open(&self, elapsed: Duration) -> Result<bool, LoadError> {
-        let (answered, asked) = (self.tally.connections_answered, self.load.connections);
-        let target = &self.load.target;
-        if let Some(error) = self.tally.errors.keys().next().filter(|_| self.load.everyone) {
-            let why =
-                format_args!("cannot use {target}: {error}; {answered} connections were answered");
-            return Err(LoadError::new(why));
-        }
-        if answered >= asked {
-            return Ok(true);
-        }
-        if elapsed < self.load.patience {
-            return Ok(false);
-        }
-        if self.load.everyone || answered == 0 {
-            let why =
-                format_args!("timed out: {target} has answered {answered} of {asked} connections");
-            return Err(LoadError::new(why));
-        }
-        Ok(true)
-    }
-
-    fn begin(&mut self, now: Instant) {
-        let piece = self.piece();
-        let mut faults = Vec::new();
-        for (key, client) in &mut self.clients {
-            if client.state == State::Open {
-                self.scheme.begin(client, now);
-                if let Err(fault) = client.write(&self.pattern, piece) {
-                    faults.push((key, fault));
-                }
-            }
-        }
-        faults.into_iter().for_each(|(key, fault)| self.fail(key, &fault));
-    }
-
-    fn is_enough(&self) -> bool {
-        self.load.count.is_some_and(|count| self.tally.operations >= count)
-            || (self.clients.is_empty() && !S::REPLACES)
-    }
-
-    /// Nothing is on its way.
-    fn is_quiet(&self) -> bool {
-        let is_quiet = |client: &Client| match client.state {
-            State::Connecting | State::Finishing => false,
-            State::Open => client.received >= client.allowed,
-        };
-        self.clients.iter().all(|(_, client)| is_quiet(client))
-    }
-
-    /// Whether more is sent than the first message of each connection.
-    fn is_running(&self) -> bool {
-        match self.phase {
-            Phase::Opening { .. } => S::REPLACES,
-            Phase::WarmUp { .. } | Phase::Measuring { .. } => true,
-            Phase::Draining { .. } => false,
         }
     }
 
@@ -240,8 +133,8 @@ impl<'a, S: Scheme> Crowd<'a, S> {
     fn open(&mut self, now: Instant) {
         let is_missing = |crowd: &Self| match crowd.phase {
             Phase::Draining { .. } => false,
-            _ if S::REPLACES => crowd.clients.len() < crowd.load.connections,
-            _ => crowd.created < crowd.load.connections,
+            _ if S::REPLACES => crowd.clients.len() < crowd.load.connections_in_all(),
+            _ => crowd.created < crowd.load.connections_in_all(),
         };
         self.pause = self.pause.filter(|pause| now < *pause);
         while is_missing(self) && self.new < NEW_MAX && self.pause.is_none() {
@@ -272,17 +165,17 @@ impl<'a, S: Scheme> Crowd<'a, S> {
     }
 
     /// Gives connections the messages that are due by now.
-    fn hand_out(&mut self, now: Instant, numbers: &mut Vec<usize>) -> Option<Instant> {
+    fn hand_out(&mut self, now: Instant) -> Option<Instant> {
         if !self.is_running() {
             return None;
         }
-        numbers.clear();
-        let next = self.scheme.due(now, numbers);
+        let mut numbers = std::mem::take(&mut self.numbers);
+        let next = self.scheme.due(now, &mut numbers);
         let (message, piece) = (self.scheme.message(), self.piece());
-        for number in numbers.iter() {
-            let key = self.keys.get(*number).copied();
+        for number in numbers.drain(..) {
+            let key = self.keys.get(number).copied();
             let client = key.and_then(|key| self.clients.get_mut(key));
-            let Some(client) = client.filter(|client| client.number == *number) else {
+            let Some(client) = client.filter(|client| client.number == number) else {
                 self.tally.error("unanswered".to_owned());
                 continue;
             };
@@ -291,6 +184,7 @@ impl<'a, S: Scheme> Crowd<'a, S> {
                 self.fail(key.unwrap_or_default(), &fault);
             }
         }
+        self.numbers = numbers;
         next
     }
 
@@ -381,57 +275,6 @@ impl<'a, S: Scheme> Crowd<'a, S> {
             if is_connecting {
                 self.pause = Some(Instant::now() + PAUSE);
             }
-        }
-    }
-
-    fn tick(&mut self, now: Instant, watch: &mut dyn Watch) {
-        let patience = self.load.patience;
-        let is_late = |client: &Client| {
-            (client.state != State::Open || S::REPLACES)
-                && now.duration_since(client.since) > patience
-        };
-        let late = self.clients.iter().filter(|(_, client)| is_late(client));
-        let late: Vec<usize> = late.map(|(key, _)| key).collect();
-        let timed_out = Fault::Io(ErrorKind::TimedOut.into());
-        late.into_iter().for_each(|key| self.fail(key, &timed_out));
-        let (phase, elapsed) = match self.phase {
-            Phase::Opening { from } => ("opening", now.duration_since(from)),
-            Phase::WarmUp { .. } => ("warming up", Duration::ZERO),
-            Phase::Measuring { from } => ("measuring", now.duration_since(from)),
-            Phase::Draining { measured, .. } => ("draining", measured),
-        };
-        watch.progress(&Progress {
-            phase,
-            elapsed,
-            connections_answered: self.tally.connections_answered,
-            operations: self.tally.operations,
-            errors: self.tally.errors.values().sum(),
-        });
-    }
-
-    fn outcome(&self, measured: Duration) -> Outcome {
-        let tally = &self.tally;
-        let seconds = measured.max(Duration::from_nanos(1)).as_secs_f64();
-        let operations = match self.load.kind {
-            Kind::Bulk { .. } => tally.bytes,
-            _ => tally.operations,
-        };
-        Outcome {
-            mode: self.load.kind.name().to_owned(),
-            connections: self.load.connections,
-            connections_answered: tally.connections_answered,
-            seconds,
-            operations,
-            operations_in_all: tally.operations_in_all,
-            per_second: operations as f64 / seconds,
-            asked_per_second: match self.load.kind {
-                Kind::Echo { rate, .. } => rate,
-                _ => None,
-            },
-            bytes: tally.bytes,
-            bytes_per_second: tally.bytes as f64 / seconds,
-            latency: tally.latencies(),
-            errors: tally.errors.clone(),
         }
     }
 }

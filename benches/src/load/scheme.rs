@@ -273,6 +273,74 @@ impl Scheme for Bulk {
     }
 }
 
+/// Connections of one scheme, and behind them others that do as [`Bulk`].
+pub(super) struct Beside<S> {
+    scheme: S,
+    /// Connections with this number and above are the others.
+    from: usize,
+}
+
+impl<S> Beside<S> {
+    pub(super) fn bulk(scheme: S, from: usize) -> Self {
+        Self { scheme, from }
+    }
+
+    fn is_bulk(&self, client: &Client) -> bool {
+        client.number >= self.from
+    }
+}
+
+impl<S: Scheme> Scheme for Beside<S> {
+    fn opened(&mut self, client: &mut Client, now: Instant) {
+        match self.is_bulk(client) {
+            true => Bulk.opened(client, now),
+            false => self.scheme.opened(client, now),
+        }
+    }
+
+    fn begin(&mut self, client: &mut Client, now: Instant) {
+        match self.is_bulk(client) {
+            true => Bulk.begin(client, now),
+            false => self.scheme.begin(client, now),
+        }
+    }
+
+    fn advance(
+        &mut self,
+        client: &mut Client,
+        now: Instant,
+        running: bool,
+        tally: &mut Tally,
+    ) -> Next {
+        match self.is_bulk(client) {
+            true => Bulk.advance(client, now, running, tally),
+            false => self.scheme.advance(client, now, running, tally),
+        }
+    }
+
+    fn due(&mut self, now: Instant, numbers: &mut Vec<usize>) -> Option<Instant> {
+        self.scheme.due(now, numbers)
+    }
+
+    fn message(&self) -> usize {
+        self.scheme.message()
+    }
+
+    fn stop(&mut self, client: &mut Client) {
+        match self.is_bulk(client) {
+            true => Bulk.stop(client),
+            false => self.scheme.stop(client),
+        }
+    }
+
+    fn unanswered(&self, client: &Client, now: Instant, tally: &mut Tally) {
+        match self.is_bulk(client) {
+            true => Bulk.unanswered(client, now, tally),
+            false => self.scheme.unanswered(client, now, tally),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -126,7 +126,7 @@ impl Row {
         let load = Load {
             target: server.target().clone(),
             sources: Sources::Any,
-            kind: Kind::Echo { size: LINE, in_flight: 1, lines: true, rate: None },
+            kind: Kind::Echo { size: LINE, in_flight: 1, lines: true, rate: None, bulk: 0 },
             connections: self.clients,
             warm_up: settings.duration.min(Duration::from_millis(200)),
             duration: settings.duration,

@@ -78,20 +78,22 @@ fn amounts(comparison: &Comparison) -> Vec<u64> {
 /// What is shown, in which unit, and where it is in a row.
 type Panel = (&'static str, &'static str, fn(&Row) -> f64);
 
-/// Throughput, latency, memory and threads over the number of clients, for the least work and for the most.
+/// Throughput, latency, memory, threads and who was served at all, over the number of clients; a row of panels for
+/// each amount of work.
 ///
 /// # Errors
 /// If the file cannot be written.
 pub fn plot(comparison: &Comparison, file: &Path) -> Drawn {
     let amounts = amounts(comparison);
-    let panels: [Panel; 4] = [
+    let panels: [Panel; 5] = [
         ("throughput", "lines a second", |row| row.lines_per_second),
         ("latency, p99", "microseconds", |row| row.p99_ns as f64 / 1e3),
         ("memory", "MiB", |row| row.resident as f64 / f64::from(1 << 20)),
         ("threads", "threads", |row| row.threads as f64),
+        ("clients served", "clients", |row| row.clients_answered as f64),
     ];
     let rows = amounts.len().max(1);
-    let area = SVGBackend::new(file, (1600, 400 * u32::try_from(rows)?)).into_drawing_area();
+    let area = SVGBackend::new(file, (2000, 400 * u32::try_from(rows)?)).into_drawing_area();
     area.fill(&WHITE)?;
     let areas = area.split_evenly((rows, panels.len()));
     let all = amounts.iter().flat_map(|work| panels.iter().map(move |panel| (*work, panel)));
@@ -108,7 +110,7 @@ pub fn plot(comparison: &Comparison, file: &Path) -> Drawn {
             .filter(|(_, points): &Line| !points.is_empty())
             .collect();
         let caption = format!("{name}, {work} squares a line");
-        let legend = if *name == "threads" { Legend::Above } else { Legend::None };
+        let legend = if *name == "clients served" { Legend::Above } else { Legend::None };
         lines(area, &caption, ("clients", unit), &drawn, legend)?;
     }
     Ok(area.present()?)
@@ -157,12 +159,12 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_has_four_panels_for_each_amount_of_work() {
+    fn a_picture_has_five_panels_for_each_amount_of_work() {
         let file = std::env::temp_dir().join(format!("models-{}.svg", std::process::id()));
         plot(&comparison(), &file).unwrap();
         let text = std::fs::read_to_string(&file).unwrap();
         std::fs::remove_file(file).unwrap();
-        for name in ["throughput", "latency", "memory", "threads"] {
+        for name in ["throughput", "latency", "memory", "threads", "clients served"] {
             assert_eq!(text.matches(&format!("{name}, ")).count(), 2, "{name}");
         }
         assert!(text.contains("pool") && !text.contains("blocking"));
