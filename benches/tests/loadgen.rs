@@ -101,11 +101,11 @@ fn large_messages_and_lines_come_back() {
 #[test]
 fn messages_leave_at_the_rate_that_was_asked_for() {
     let server = Server::tcp();
-    let arguments = ["echo", &server.address, "-n", "7", "--rate", "2000", "--duration", "250ms"];
+    let arguments = ["echo", &server.address, "-n", "7", "--rate", "20000", "--duration", "250ms"];
     let outcome = report("open", &arguments, Ok(())).outcome;
-    assert_eq!(outcome.asked_per_second, Some(2000.0));
+    assert_eq!(outcome.asked_per_second, Some(20_000.0));
     // As many as were due have a latency, whenever they came back.
-    let due = 2000.0 * outcome.seconds;
+    let due = 20_000.0 * outcome.seconds;
     let counted = outcome.latency.unwrap().count as f64;
     assert!((counted - due).abs() <= 2.0, "{counted} of {due}");
 }
