@@ -13,7 +13,8 @@ fn main() -> io::Result<()> {
     if !monoio::utils::detect_uring() {
         eprintln!("no io_uring here: epoll");
     }
-    let mut runtime = monoio::RuntimeBuilder::<monoio::FusionDriver>::new().with_entries(4096).build()?;
+    let mut runtime =
+        monoio::RuntimeBuilder::<monoio::FusionDriver>::new().with_entries(4096).build()?;
     runtime.block_on(serve(port, size))
 }
 
