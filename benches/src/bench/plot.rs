@@ -1,0 +1,156 @@
+//! Results as pictures.
+
+use std::path::Path;
+
+use plotters::prelude::*;
+
+use super::results::{CellResult, Results};
+use crate::plot::{Drawn, Legend, Line, color, lines};
+
+/// The legend stands beyond them.
+const AXIS_MAX: f64 = 3.7;
+
+/// Ratios above this are drawn at it: one slow peer must not make all others one point.
+const RATIO_MAX: f64 = 3.0;
+
+/// Ratios to the floor: a band a cell, a dot a peer at the median, a line from the lowest to the highest.
+///
+/// # Errors
+/// If the file cannot be written, or there is nothing to draw.
+pub fn plot_ratios(results: &Results, file: &Path) -> Drawn {
+    let cells: Vec<&CellResult> = results.cells.iter().filter(|cell| cell.is_ratio).collect();
+    let peers = names(&cells, |peer| !peer.is_floor);
+    let most = peers.len().max(1);
+    let height = 120 + 16 * u32::try_from(cells.len() * (most + 1))?;
+    let area = SVGBackend::new(file, (1000, height)).into_drawing_area();
+    area.fill(&WHITE)?;
+    let bands = cells.len() as f64;
+    let mut chart = ChartBuilder::on(&area)
+        .caption("CPU time of the server beside the floor's", ("sans-serif", 20))
+        .margin(10)
+        .x_label_area_size(40)
+        .y_label_area_size(200)
+        .build_cartesian_2d(0.5..AXIS_MAX, 0.0..bands)?;
+    let name = |y: &f64| {
+        let index = cells.len().checked_sub(1)?.checked_sub(index_of(*y)?)?;
+        cells.get(index).map(|cell| cell.name.clone())
+    };
+    chart
+        .configure_mesh()
+        .disable_y_mesh()
+        .y_labels(0)
+        .x_desc(format!(
+            "floor = 1; what is above {RATIO_MAX} is drawn there; {}",
+            describe(results)
+        ))
+        .draw()?;
+    for band in 0..cells.len() {
+        let y = band as f64;
+        let at = chart.backend_coord(&(0.5, y + 0.5));
+        let text = name(&(y + 0.5)).unwrap_or_default();
+        area.draw_text(&text, &("sans-serif", 14).into_text_style(&area), (10, at.1 - 7))?;
+        chart.draw_series(LineSeries::new([(0.5, y), (AXIS_MAX, y)], BLACK.mix(0.2)))?;
+    }
+    chart.draw_series(LineSeries::new([(1.0, 0.0), (1.0, bands)], BLACK.stroke_width(1)))?;
+    for (index, peer) in peers.iter().enumerate() {
+        let color = color(index);
+        let mut dots = Vec::new();
+        for (row, cell) in cells.iter().enumerate() {
+            let figure = cell.column(peer).and_then(|column| cell.figure(column));
+            let Some(spread) = figure else { continue };
+            let step = (index + 1) as f64 / (most + 1) as f64;
+            let y = bands - row as f64 - step;
+            let within = |value: f64| value.clamp(0.5, RATIO_MAX);
+            let ends = [(within(spread.lowest), y), (within(spread.highest), y)];
+            chart.draw_series(LineSeries::new(ends, color.stroke_width(2)))?;
+            dots.push((within(spread.median), y));
+        }
+        chart
+            .draw_series(dots.into_iter().map(|at| Circle::new(at, 4, color.filled())))?
+            .label(*peer)
+            .legend(move |(x, y)| Circle::new((x + 10, y), 4, color.filled()));
+    }
+    let mut legend = chart.configure_series_labels();
+    legend.background_style(WHITE.mix(0.9)).border_style(BLACK);
+    legend.position(SeriesLabelPosition::UpperRight).draw()?;
+    area.present()?;
+    Ok(())
+}
+
+/// CPU time of a message over the number of connections, both logarithmic.
+///
+/// # Errors
+/// As of [`plot_ratios`].
+pub fn plot_scale(results: &Results, file: &Path) -> Drawn {
+    let mut cells: Vec<&CellResult> = results.cells.iter().filter(|cell| cell.is_scale).collect();
+    cells.sort_by_key(|cell| cell.connections);
+    let area = SVGBackend::new(file, (1000, 600)).into_drawing_area();
+    area.fill(&WHITE)?;
+    let line = |peer: &str| -> Line {
+        let point = |cell: &&CellResult| {
+            let cost = cell.column(peer)?.spread(|sample| sample.cost)?.median;
+            Some((cell.connections as f64, cost))
+        };
+        (peer.to_owned(), cells.iter().filter_map(point).collect())
+    };
+    let drawn: Vec<Line> = names(&cells, |_| true).into_iter().map(line).collect();
+    let across = format!("connections; {}", describe(results));
+    let caption = "CPU time of the server for a message, one in flight on each connection";
+    lines(&area, caption, (&across, "nanoseconds"), &drawn, Legend::Above)?;
+    Ok(area.present()?)
+}
+
+fn names<'a>(cells: &[&'a CellResult], is_drawn: impl Fn(&super::Column) -> bool) -> Vec<&'a str> {
+    let mut names: Vec<&str> = Vec::new();
+    for column in cells.iter().flat_map(|cell| &cell.columns).filter(|column| is_drawn(column)) {
+        if !names.contains(&column.peer.as_str()) {
+            names.push(&column.peer);
+        }
+    }
+    names
+}
+
+fn describe(results: &Results) -> String {
+    let machine = &results.machine;
+    format!("{}, {}, {} rounds", machine.date, machine.commit, results.rounds)
+}
+
+fn index_of(y: f64) -> Option<usize> {
+    (0..10_000).find(|index| y < (*index + 1) as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::results::tests::results;
+    use super::*;
+
+    #[test]
+    fn pictures_show_all_peers_and_cells() {
+        let folder = std::env::temp_dir();
+        let file = |name| folder.join(format!("benches-{}-{name}.svg", std::process::id()));
+        let read = |file: &Path| {
+            let text = std::fs::read_to_string(file).unwrap();
+            std::fs::remove_file(file).unwrap();
+            text
+        };
+        plot_ratios(&results(), &file("ratios")).unwrap();
+        let ratios = read(&file("ratios"));
+        for text in ["echo 1/1/64", "echo 10/1/64", "reactor", "epoll again"] {
+            assert!(ratios.contains(text), "{text}");
+        }
+        assert!(!ratios.contains("idle 10"));
+        plot_scale(&results(), &file("scale")).unwrap();
+        let scale = read(&file("scale"));
+        assert!(scale.contains("reactor") && scale.contains("connections"));
+        assert!(!ratios.contains("NaN") && !scale.contains("NaN"));
+    }
+
+    #[test]
+    fn nothing_measured_is_an_empty_picture() {
+        let mut results = results();
+        results.cells.clear();
+        let file = std::env::temp_dir().join(format!("benches-{}-none.svg", std::process::id()));
+        assert!(plot_scale(&results, &file).is_ok() && plot_ratios(&results, &file).is_ok());
+        std::fs::remove_file(file).unwrap();
+    }
+}

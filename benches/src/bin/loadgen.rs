@@ -1,0 +1,260 @@
+//! Puts a load on an echo server, and tells how it bore it. See `loadgen --help`.
+
+use std::fs;
+use std::io::{self, IsTerminal, Write};
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use benches::load::{self, Kind, Load, Outcome, Progress, Sources, Target, Watch};
+use benches::process::{Held, Process};
+use benches::report::{Memory, Report};
+use clap::{Args, Parser, Subcommand};
+use servers_common::{Failure, parse_duration, parse_size, run};
+
+/// Puts a load on an echo server, verifies each byte that comes back, and tells how long it took.
+///
+/// Any server will do that sends back what it is sent. It uses one thread, and stops by itself.
+#[derive(Parser)]
+#[command(name = "loadgen", version)]
+struct Arguments {
+    #[command(subcommand)]
+    mode: Mode,
+}
+
+#[derive(Subcommand)]
+enum Mode {
+    /// Messages that come back: so many at a time (closed loop), or so many a second (open loop)
+    Echo {
+        /// Bytes of a message
+        #[arg(long, default_value = "64", value_parser = parse_positive_size)]
+        size: usize,
+        /// Messages on their way on each connection, in the closed loop
+        #[arg(long, default_value_t = 1, value_parser = parse_positive, conflicts_with = "rate")]
+        in_flight: usize,
+        /// Messages are lines: the last byte of each is LF
+        #[arg(long)]
+        lines: bool,
+        /// Messages a second over all connections (open loop): latency counts from when each was due
+        #[arg(long, value_name = "PER_SECOND", value_parser = parse_rate)]
+        rate: Option<f64>,
+        /// So many connections more send and read beside them, as fast as they can
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        bulk: usize,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Connections that are opened, send a byte, have it back, and are closed
+    Accept {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Connections that come, exchange a few messages, and end by FIN, by FIN from both sides, or by RST
+    Churn {
+        /// Bytes of a message
+        #[arg(long, default_value = "64", value_parser = parse_positive_size)]
+        size: usize,
+        /// How many messages a connection exchanges at most
+        #[arg(long, default_value_t = 10, value_parser = parse_positive)]
+        messages: usize,
+        /// Of the random numbers: the same makes the same choices
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Connections that exchange one byte and are held for the duration
+    Idle {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// As many bytes as go
+    Bulk {
+        /// Bytes of a write
+        #[arg(long, default_value = "64KiB", value_parser = parse_positive_size)]
+        size: usize,
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+#[derive(Args)]
+struct Common {
+    /// The server: HOST:PORT, or unix:PATH
+    #[arg(value_name = "ADDR", value_parser = str::parse::<Target>)]
+    target: Target,
+    /// Connections at a time
+    #[arg(long, short = 'n', default_value_t = 64, value_parser = parse_positive)]
+    connections: usize,
+    /// How long it is measured; 5s, or with --count 10m
+    #[arg(long, short = 'd', value_parser = parse_duration)]
+    duration: Option<Duration>,
+    /// Ends once so many operations have been measured
+    #[arg(long)]
+    count: Option<u64>,
+    /// How long it runs before it is measured
+    #[arg(long, default_value = "200ms", value_parser = parse_duration)]
+    warm_up: Duration,
+    /// How long an answer may take before that is an error
+    #[arg(long, default_value = "10s", value_parser = parse_duration)]
+    timeout: Duration,
+    /// The address that connections come from, or the first of --sources
+    #[arg(long, value_name = "IPV4")]
+    source: Option<Ipv4Addr>,
+    /// How many addresses they come from, counted up from --source [default: 1; of the loopback network 16
+    /// where connections are replaced]
+    #[arg(long)]
+    sources: Option<u32>,
+    /// Tells what this process, the server, holds before, during and after
+    #[arg(long)]
+    pid: Option<u32>,
+    /// Writes the figures there
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    run(&[], |arguments: Arguments| act(arguments.mode))
+}
+
+fn act(mode: Mode) -> Result<(), Failure> {
+    let (kind, common) = match mode {
+        Mode::Echo { size, in_flight, lines, rate, bulk, common } => {
+            (Kind::Echo { size, in_flight, lines, rate, bulk }, common)
+        }
+        Mode::Accept { common } => (Kind::Accept, common),
+        Mode::Churn { size, messages, seed, common } => {
+            (Kind::Churn { size, messages, seed }, common)
+        }
+        Mode::Idle { common } => (Kind::Idle, common),
+        Mode::Bulk { size, common } => (Kind::Bulk { size }, common),
+    };
+    let load = common.load(kind);
+    let mut watch = Observer::new(common.pid)?;
+    let outcome = load::run(&load, &mut watch);
+    watch.clear_line();
+    let outcome = outcome.map_err(Failure::run)?;
+    let report =
+        Report { target: load.target.to_string(), memory: watch.memory(&outcome)?, outcome };
+    let _ = io::stdout().write_all(report.to_string().as_bytes());
+    if let Some(path) = &common.json {
+        write_json(path, &report)
+            .map_err(|error| Failure::run(format!("cannot write {}: {error}", path.display())))?;
+    }
+    let errors: Vec<String> =
+        report.outcome.errors.iter().map(|(name, count)| format!("{count} x {name}")).collect();
+    match errors.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::run(format!("not all went well: {}", errors.join(", ")))),
+    }
+}
+
+fn write_json(path: &PathBuf, report: &Report) -> io::Result<()> {
+    let mut text = serde_json::to_string_pretty(report)?;
+    text.push('\n');
+    fs::write(path, text)
+}
+
+impl Common {
+    fn load(&self, kind: Kind) -> Load {
+        let is_loopback = matches!(&self.target, Target::Ip(address) if address.ip().is_loopback() && address.is_ipv4());
+        let replaces = matches!(kind, Kind::Accept | Kind::Churn { .. });
+        let sources = match (self.source, self.sources) {
+            (None, None) if is_loopback && replaces => {
+                Sources::Range { first: Ipv4Addr::LOCALHOST, count: 16 }
+            }
+            (None, None) => Sources::Any,
+            (first, count) => Sources::Range {
+                first: first.unwrap_or(Ipv4Addr::LOCALHOST),
+                count: count.unwrap_or(1),
+            },
+        };
+        let bound = if self.count.is_some() { 600 } else { 5 };
+        Load {
+            target: self.target.clone(),
+            sources,
+            kind,
+            connections: self.connections,
+            warm_up: self.warm_up,
+            duration: self.duration.unwrap_or(Duration::from_secs(bound)),
+            count: self.count,
+            patience: self.timeout,
+            everyone: true,
+        }
+    }
+}
+
+/// Looks at the server's process, and tells a terminal how far it is.
+struct Observer {
+    process: Option<Process>,
+    before: Held,
+    during: Held,
+    is_terminal: bool,
+}
+
+impl Observer {
+    fn new(pid: Option<u32>) -> Result<Self, Failure> {
+        let process = pid.map(Process::new);
+        let before = process.map_or(Ok(Held::default()), Process::held).map_err(|error| {
+            Failure::run(format!("cannot look at process {}: {error}", pid.unwrap_or_default()))
+        })?;
+        Ok(Self { process, before, during: before, is_terminal: io::stderr().is_terminal() })
+    }
+
+    fn clear_line(&self) {
+        if self.is_terminal {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+
+    fn memory(&self, outcome: &Outcome) -> Result<Option<Memory>, Failure> {
+        let Some(process) = self.process else { return Ok(None) };
+        let after =
+            process.held().map_err(|error| Failure::run(format!("the server is gone: {error}")))?;
+        Ok(Some(Memory::new(self.before, self.during, after, outcome.connections_answered)))
+    }
+}
+
+impl Watch for Observer {
+    fn ended(&mut self) -> io::Result<()> {
+        if let Some(process) = self.process {
+            self.during = process.held()?;
+        }
+        Ok(())
+    }
+
+    fn progress(&mut self, progress: &Progress) {
+        if self.is_terminal {
+            let Progress { phase, elapsed, connections_answered, operations, errors } = progress;
+            let _ = write!(
+                io::stderr(),
+                "\r\x1b[K{phase} {:.1} s, {connections_answered} connections, {operations} operations, {errors} errors",
+                elapsed.as_secs_f64()
+            );
+        }
+    }
+}
+
+fn parse_positive(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("it must be a whole number above 0".to_owned()),
+        Ok(number) => Ok(number),
+    }
+}
+
+fn parse_positive_size(text: &str) -> Result<usize, String> {
+    const MOST: usize = 64 << 20;
+    match parse_size(text)? {
+        0 => Err("it must be above 0".to_owned()),
+        size if size > MOST => Err("it must be at most 64MiB".to_owned()),
+        size => Ok(size),
+    }
+}
+
+fn parse_rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if (1e-3..=1e7).contains(&rate) => Ok(rate),
+        _ => Err("it must be a number from 0.001 to 10000000".to_owned()),
+    }
+}

@@ -1,0 +1,159 @@
+//! Clients by the thousand on one thread, which verify each byte that comes back.
+//!
+//! ```text
+//!   opening ---> warm-up ---> measuring ---> draining ---> done
+//!   each connection     what is done      what was asked for
+//!   is answered once    here counts       may still come back
+//! ```
+//!
+//! Latency is counted from when a message was *due*. In the closed loop that is when its predecessor came
+//! back; with a rate it is a time that nobody can postpone, so a server that stops for a second has a
+//! second's worth of late messages, and not one.
+
+mod client;
+mod crowd;
+mod outcome;
+mod pattern;
+mod scheme;
+mod socket;
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+pub use outcome::{Latency, Outcome, Progress};
+pub use socket::{Sources, Target, connections_max};
+
+/// What is asked of a server, and for how long.
+#[derive(Clone, Debug)]
+pub struct Load {
+    pub target: Target,
+    pub sources: Sources,
+    pub kind: Kind,
+    /// How many connections are held at a time.
+    pub connections: usize,
+    pub warm_up: Duration,
+    /// How long it is measured.
+    pub duration: Duration,
+    /// It ends earlier once so many operations have been measured.
+    pub count: Option<u64>,
+    /// How long an answer that is due may take before that is an error.
+    pub patience: Duration,
+    /// Whether each connection must be answered before anything is measured. Otherwise it goes on after
+    /// `patience` with those that were, and does not wait for the rest at the end.
+    pub everyone: bool,
+}
+
+impl Load {
+    /// Those that are asked for, and those beside them.
+    fn connections_in_all(&self) -> usize {
+        match self.kind {
+            Kind::Echo { bulk, .. } => self.connections.saturating_add(bulk),
+            _ => self.connections,
+        }
+    }
+}
+
+/// What an operation is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    /// A message of `size` bytes that comes back.
+    Echo {
+        size: usize,
+        /// Of each connection at a time, in the closed loop.
+        in_flight: usize,
+        /// Each message is a line: its last byte is LF.
+        lines: bool,
+        /// Messages a second over all connections, due at even distances: the open loop.
+        rate: Option<f64>,
+        /// So many connections more do as [`Bulk`](Self::Bulk); their bytes count, their messages do not.
+        bulk: usize,
+    },
+    /// A connection that is opened, sends a byte, has it back, and is closed.
+    Accept,
+    /// A connection of one to `messages` messages of `size` bytes, which then ends in one of three ways.
+    Churn { size: usize, messages: usize, seed: u64 },
+    /// A connection that has had one byte back, and is held.
+    Idle,
+    /// A byte that comes back; as many are on their way as the sockets take, in writes of `size`.
+    Bulk { size: usize },
+}
+
+impl Kind {
+    /// Its name on the command line.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Echo { .. } => "echo",
+            Self::Accept => "accept",
+            Self::Churn { .. } => "churn",
+            Self::Idle => "idle",
+            Self::Bulk { .. } => "bulk",
+        }
+    }
+}
+
+/// What somebody else does at the moments that matter.
+pub trait Watch {
+    /// The first moment that counts.
+    ///
+    /// # Errors
+    /// They end the run.
+    fn started(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// The last moment that counts; connections are still open.
+    ///
+    /// # Errors
+    /// They end the run.
+    fn ended(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// About twice a second.
+    fn progress(&mut self, _: &Progress) {}
+}
+
+impl Watch for () {}
+
+/// Why a load could not be put on a server.
+#[derive(Debug)]
+pub struct LoadError(String);
+
+impl LoadError {
+    fn new(why: impl fmt::Display) -> Self {
+        Self(why.to_string())
+    }
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+/// Puts a load on a server. It ends by itself: after `duration`, `warm_up` and twice `patience` at most.
+///
+/// # Errors
+/// If the connections do not fit, cannot be opened, or are not answered. What goes wrong after that is
+/// counted in [`Outcome::errors`].
+pub fn run(load: &Load, watch: &mut dyn Watch) -> Result<Outcome, LoadError> {
+    use scheme::{Accept, Beside, Bulk, Churn, ClosedLoop, Idle, OpenLoop};
+    match load.kind {
+        Kind::Echo { size, in_flight, rate: None, .. } => {
+            crowd::run(load, Beside::bulk(ClosedLoop { size, in_flight }, load.connections), watch)
+        }
+        Kind::Echo { size, rate: Some(rate), .. } => {
+            let scheme = OpenLoop::new(size, rate, load.connections);
+            crowd::run(load, Beside::bulk(scheme, load.connections), watch)
+        }
+        Kind::Accept => crowd::run(load, Accept, watch),
+        Kind::Churn { size, messages, seed } => {
+            crowd::run(load, Churn::new(size, messages, seed), watch)
+        }
+        Kind::Idle => crowd::run(load, Idle, watch),
+        Kind::Bulk { .. } => crowd::run(load, Bulk, watch),
+    }
+}
