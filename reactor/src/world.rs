@@ -202,7 +202,7 @@ impl World {
     /// Adds a service that is [audited](Audited), and has it listen.
     ///
     /// # Errors
-    /// The address cannot be listened at.
+    /// The address cannot be listened at; once the world has gone on, also for want of descriptors.
     pub fn serve<H: Handler>(
         &mut self,
         number: LoopNumber,
@@ -211,17 +211,7 @@ impl World {
         listen: impl Into<Listen>,
     ) -> Result<Service<Audited<H>>, ListenError> {
         let service = self.add(number, handler, config);
-        let listen = listen.into();
-        // For want of descriptors it may take some tries, as for anybody.
-        for _ in 0..1000 {
-            match self.reactor(number).listen(&service, listen.clone()) {
-                Ok(_) => break,
-                Err(error) if error.error.raw_os_error() == Some(libc::EMFILE) => {
-                    self.advance(Duration::from_millis(100));
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        self.reactor(number).listen(&service, listen)?;
         Ok(service)
     }
 

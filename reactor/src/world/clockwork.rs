@@ -72,20 +72,19 @@ impl World {
         self.network.borrow_mut().begin_turn(number, &member.budgets);
         let reactor = &mut member.reactor;
         let turn = catch_unwind(AssertUnwindSafe(|| reactor.turn(Some(Duration::ZERO))));
-        let Ok(turn) = turn else {
-            let text = format!("a turn of loop {number} does not end, or panicked");
+        let Ok(Ok(turn)) = turn else {
+            let text = format!("a turn of loop {number} does not end, failed or panicked");
             return Err(self.violation(Promise::Rest, text));
         };
         match turn {
-            Ok(Turn::Ran) | Err(_) => {}
-            Ok(Turn::Stopped(report)) => member.stopped = Some(report),
-            Ok(Turn::Signal(Signal::Interrupt | Signal::Terminate)) => {
+            Turn::Ran | Turn::Signal(Signal::HangUp | Signal::User1) => {}
+            Turn::Stopped(report) => member.stopped = Some(report),
+            Turn::Signal(Signal::Interrupt | Signal::Terminate) => {
                 let again = member.reactor.is_stopping();
                 let grace = if again { Duration::ZERO } else { member.grace };
                 member.stops_by = after(self.network.borrow().now, grace).min(member.stops_by);
                 member.reactor.shutdown(grace);
             }
-            Ok(Turn::Signal(_)) => {}
         }
         // A turn that comes because its time has come is not for nothing, unless that time stays.
         let is_in_vain = says_there_is_work || was_due && is_overdue(&self.network, member);
@@ -118,12 +117,6 @@ impl World {
             actor.act(&mut PeerContext { network: &mut network, peer, accepted, calm });
         }
         true
-    }
-
-    /// Time passes, and nothing else is waited for.
-    pub(super) fn advance(&mut self, time: Duration) {
-        let until = self.after(time);
-        while matches!(self.step(until), Ok(true)) {}
     }
 }
 
