@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use reactor::sim::{LoopNumber, Operator, Random, World};
-use reactor::{Budgets, Config, Limits};
+use reactor::{Budgets, Config, Limits, ListenError};
 
 /// A service that can be run in a simulated network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -93,6 +93,14 @@ impl Setting {
     /// Whether the server may turn anybody away who has done nothing wrong.
     pub(crate) fn is_strict(&self) -> bool {
         self.stops || self.is_impatient || self.limits.max_per_ip > 0
+    }
+
+    /// What has been opened. At the beginning of a world nothing stands in the way of that.
+    fn opened<T>(&self, result: Result<T, ListenError>) -> Option<T> {
+        if let Err(error) = &result {
+            self.world.complaints().expect(false, || error.to_string());
+        }
+        result.ok()
     }
 
     /// Somebody stops the loops at some time, if the dice say so.

@@ -29,7 +29,6 @@ pub(super) fn furnish(setting: &mut Setting) {
     }
     // Limits hold for both loops together, or for each.
     let shared = setting.random.chance(0.5).then(Admission::new);
-    let mut has_unix = false;
     let mut members = Vec::new();
     for number in 0..loops {
         let config = reactor::Config { loop_number: number, ..setting.config.clone() };
@@ -38,13 +37,13 @@ pub(super) fn furnish(setting: &mut Setting) {
         let admission = shared.clone().unwrap_or_default();
         let service = ServiceConfig::new().limits(limits.clone()).admission(admission);
         let echo = setting.world.serve(member, Echo::new(modes.clone()), service, STREAMS);
-        let Ok(echo) = echo else { continue };
-        let reactor = setting.world.reactor(member);
-        // For want of descriptors one of these may not open: then its clients are refused.
-        has_unix |= reactor.listen(&echo, UNIX).is_ok();
+        let Some(echo) = setting.opened(echo) else { return };
+        let listener = setting.world.reactor(member).listen(&echo, UNIX);
+        setting.opened(listener);
         for (from, to) in [("172.31.0.1:5000", DATAGRAMS), ("unix:/run/asker.letters", LETTERS)] {
-            let reactor = setting.world.reactor(member);
-            if number == 0 && !setting.stops && reactor.bind(&echo, to).is_ok() {
+            if number == 0 && !setting.stops {
+                let socket = setting.world.reactor(member).bind(&echo, to);
+                setting.opened(socket);
                 setting.world.add_peer(Asker::new(modes.clone(), from, to));
             }
         }
@@ -54,8 +53,7 @@ pub(super) fn furnish(setting: &mut Setting) {
         let is_unix = setting.random.chance(0.2);
         let client = client(setting, &modes, if is_unix { UNIX } else { STREAMS });
         let client = if is_hasty { client.reading(1..2000, NO_PAUSE) } else { client };
-        let is_refused = is_unix && !has_unix;
-        let client = if setting.is_strict() || is_refused { client.lenient() } else { client };
+        let client = if setting.is_strict() { client.lenient() } else { client };
         setting.world.add_peer_after(arrival, client);
     }
     setting.add_operator(members);

@@ -82,7 +82,8 @@ fn add_loop(
     let queue_max = if setting.is_impatient { setting.limits.queue_max } else { 1024 * 1024 };
     let limits = Limits { queue_max, ..setting.limits.clone() };
     let service = ServiceConfig::new().limits(limits).inbox(words);
-    let service = setting.world.serve(member, handler, service, HERE).ok()?;
+    let service = setting.world.serve(member, handler, service, HERE);
+    let service = setting.opened(service)?;
     setting.world.reactor(member).with(&service, |handler, cx| handler.wind_up(cx));
     Some(member)
 }
