@@ -34,8 +34,8 @@ pub struct Config {
     /// all, everything is cut off; [`Duration::MAX`]: as long as it takes.
     pub grace: Duration,
     /// How long the loop may look for work before it sleeps: less latency for more CPU. It looks only
-    /// while that pays: after it has looked in vain, it sleeps at once until a sleep was as short as
-    /// this. Default: 0, it sleeps.
+    /// while that pays: while work comes within this time, and the loop has waited for it longer than it has worked, of late. A
+    /// busy loop sleeps at once, and serves in batches what has come meanwhile. Default: 0, it sleeps.
     pub spin: Duration,
     /// Whether the time in callbacks is measured, for [`Statistics::handler_nanoseconds`]. It costs two
     /// looks at the clock per callback, about 50 ns. Default: no.

@@ -10,6 +10,7 @@ mod flush;
 mod reap;
 mod receive;
 mod shutdown;
+mod spin;
 mod stall;
 mod wait;
 
@@ -23,6 +24,7 @@ use self::accept::Acceptor;
 use self::connect::Attempt;
 use self::receive::DatagramLink;
 use self::shutdown::Phase;
+use self::spin::Spin;
 use self::wait::Link;
 use crate::config::{Config, INBOX_CAPACITY, ServiceConfig};
 use crate::connection::{ServiceIndex, Table};
@@ -179,8 +181,7 @@ pub struct Reactor<D: Driver = MioDriver> {
     complaints: stall::Complaints,
     /// Signals that have arrived and were not told yet. Invariant: each once.
     signals: VecDeque<Signal>,
-    /// Whether looking for work paid, the last time.
-    spin_pays: bool,
+    spin: Spin,
     /// The lists and batches that are being worked off, kept for their memory.
     batch: Vec<ConnId>,
     due: Vec<Token>,
@@ -246,7 +247,7 @@ impl<D: Driver> Reactor<D> {
             notable,
             complaints: stall::Complaints::default(),
             signals: VecDeque::new(),
-            spin_pays: true,
+            spin: Spin::new(),
             batch: Vec::new(),
             due: Vec::new(),
         }
