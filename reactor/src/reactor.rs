@@ -216,7 +216,7 @@ impl<D: Driver> Reactor<D> {
         let timed = config.time_handlers || !config.stall.is_zero() || tap.is_on();
         let notable = stall::notable(&config, tap.is_on());
         let core = Core {
-            table: Table::new(loop_number, config.block_size, tap),
+            table: Table::new(loop_number, config.connections_expected, config.block_size, tap),
             timers: Arena::new(loop_number),
             outboxes: Arena::new(loop_number),
             connects: Vec::new(),
@@ -232,10 +232,10 @@ impl<D: Driver> Reactor<D> {
             block: ReadBuffer::with_capacity(config.block_size),
             acceptors: Arena::new(loop_number),
             driver,
+            links: ConnMap::with_capacity(config.connections_expected),
             config,
             core,
             admissions: Vec::new(),
-            links: ConnMap::new(),
             attempts: HashMap::new(),
             sockets: BTreeMap::new(),
             ready_acceptors: Vec::new(),
@@ -371,9 +371,11 @@ impl<D: Driver> Reactor<D> {
         let service = Service::new(ServiceIndex::try_from(index).unwrap_or_else(|_| too_many()));
         self.core.ports.push(Arc::new(Port::new(Arc::clone(&self.alarm))));
         let limits = config.limits.unwrap_or_else(|| self.config.limits.clone());
+        let sessions =
+            ConnMap::with_capacity(limits.connections_of(self.config.connections_expected));
         self.core.table.limits.push(Arc::new(limits.in_order()));
         self.admissions.push(config.admission);
-        self.hosts.push(Box::new(HostOf::new(handler, service.index, inbox)));
+        self.hosts.push(Box::new(HostOf::new(handler, service.index, inbox, sessions)));
         service
     }
 
