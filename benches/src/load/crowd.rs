@@ -271,7 +271,10 @@ impl<'a, S: Scheme> Crowd<'a, S> {
             next = self.scheme.advance(client, now, running, &mut self.tally);
         }
         match (arrived.end, client.state, next) {
-            (true, State::Finishing, _) => return Ok(Next::Close),
+            (true, State::Finishing, _) => {
+                self.scheme.ended(client, Instant::now(), &mut self.tally);
+                return Ok(Next::Close);
+            }
             (true, _, Next::Stay) => return Err(Fault::ClosedEarly),
             _ => {}
         }
