@@ -6,6 +6,7 @@
 //! ```
 
 mod cells;
+mod instructions;
 mod peers;
 mod plot;
 mod results;
@@ -14,7 +15,8 @@ mod syscalls;
 mod table;
 
 pub use cells::{Cell, Unit, cells};
-pub use peers::{Peer, Ready, Role, peers, prepare};
+pub use instructions::{Counts, count as count_instructions};
+pub use peers::{Peer, Ready, Role, countable_peers, peers, prepare};
 pub use plot::{plot_ratios, plot_scale};
 pub use results::{CellResult, Column, LeftOut, Results, Sample};
 pub use run::{Settings, run};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::peers::Ready;
-use crate::load::{self, Kind, Load, Sources};
+use crate::load::{self, Kind, Load, Sources, Target};
 use crate::machine::root;
 use crate::server::Server;
 
@@ -46,18 +46,7 @@ fn traced(
         command.stderr(Stdio::null());
         command
     })?;
-    let load = Load {
-        target: tracer.target().clone(),
-        sources: Sources::Any,
-        kind: Kind::Echo { size: 64, in_flight: 1, lines: false, rate: None, bulk: 0 },
-        connections,
-        warm_up: Duration::from_millis(100),
-        duration: Duration::from_secs(120),
-        count: Some(messages),
-        patience: Duration::from_secs(20),
-        everyone: true,
-    };
-    let outcome = load::run(&load, &mut ()).map_err(|error| error.to_string());
+    let answered = answered(tracer.target(), connections, messages);
     // strace writes its page when the server has ended; killed itself, it would leave the server behind.
     for child in tracer.process().children() {
         let child = i32::try_from(child).ok().and_then(Pid::from_raw);
@@ -69,7 +58,31 @@ fn traced(
     let text =
         fs::read_to_string(&page).map_err(|error| format!("strace has told nothing: {error}"))?;
     let _ = fs::remove_file(&page);
-    Ok((parse(&text), outcome?.operations_in_all))
+    Ok((parse(&text), answered?))
+}
+
+/// Has at least so many messages sent back, one in flight on each connection, while the server is slowed down by
+/// whoever watches it. How many it were.
+///
+/// # Errors
+/// What went wrong, also with one of them.
+pub(super) fn answered(target: &Target, connections: usize, messages: u64) -> Result<u64, String> {
+    let load = Load {
+        target: target.clone(),
+        sources: Sources::Any,
+        kind: Kind::Echo { size: 64, in_flight: 1, lines: false, rate: None, bulk: 0 },
+        connections,
+        warm_up: Duration::from_millis(100),
+        duration: Duration::from_secs(120),
+        count: Some(messages),
+        patience: Duration::from_secs(20),
+        everyone: true,
+    };
+    let outcome = load::run(&load, &mut ()).map_err(|error| error.to_string())?;
+    match outcome.errors.first_key_value() {
+        Some((name, count)) => Err(format!("{count} x {name}")),
+        None => Ok(outcome.operations_in_all),
+    }
 }
 
 /// The counts of strace's page, whose columns are `% time, seconds, usecs/call, calls, errors, syscall`, where
