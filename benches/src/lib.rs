@@ -8,10 +8,12 @@
 //! | [`load`] | clients by the thousand: echo, accept, churn, idle, bulk |
 //! | [`process`] | what the system tells of a server: its CPU clock, its memory, its threads |
 //! | [`report`], [`plot`] | what a load has found, as a page and as JSON; pictures |
-//! | [`callgrind`] | instructions of a program |
-//! | [`memory`] | a world without a system, to count instructions in |
+//! | [`callgrind`], [`memory`] | instructions of a program; a world without a system, to count them in |
+//! | [`baseline`] | figures that are committed, and what has become of them |
 //! | [`statistics`] | medians, ratios and their spread |
 
+#[cfg(feature = "kit")]
+pub mod baseline;
 #[cfg(feature = "kit")]
 pub mod bench;
 pub mod callgrind;
