@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use benches::baseline::{Baseline, Comparison, MORE_MAX};
@@ -64,12 +64,12 @@ fn judge(comparison: &Comparison) -> Result<(), Failure> {
     Ok(())
 }
 
-fn read(file: &PathBuf) -> Result<Baseline, Failure> {
+fn read(file: &Path) -> Result<Baseline, Failure> {
     let text = fs::read(file).map_err(|error| cannot("read", file, error))?;
     serde_json::from_slice(&text).map_err(|error| cannot("read", file, error))
 }
 
-fn cannot(verb: &str, file: &PathBuf, error: impl std::fmt::Display) -> Failure {
+fn cannot(verb: &str, file: &Path, error: impl std::fmt::Display) -> Failure {
     Failure::run(format!("cannot {verb} {}: {error}", file.display()))
 }
 
