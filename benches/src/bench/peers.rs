@@ -144,6 +144,26 @@ pub fn peers() -> Vec<Peer> {
     ]
 }
 
+/// Those whose instructions can be counted, and the reactor with a handler and nothing else.
+pub fn countable_peers() -> Vec<Peer> {
+    let bare = Peer {
+        name: "reactor, bare",
+        role: Role::Ours,
+        make: Make::Ours { package: "benches", binary: "bare-reactor" },
+        arguments: &["127.0.0.1:0"],
+        framed: None,
+        expiring: None,
+        quick: true,
+    };
+    // An interpreter takes minutes, and valgrind knows too little of io_uring.
+    let is_countable = |peer: &Peer| {
+        matches!(peer.make, Make::C { .. } | Make::Ours { .. } | Make::Theirs { .. })
+            && peer.role != Role::FloorAgain
+            && peer.name != "monoio"
+    };
+    std::iter::once(bare).chain(peers().into_iter().filter(is_countable)).collect()
+}
+
 /// Builds what can be built, and says what cannot.
 pub fn prepare(peers: &[Peer]) -> (Vec<Ready>, Vec<LeftOut>) {
     let (mut ready, mut left_out) = (Vec::new(), Vec::new());

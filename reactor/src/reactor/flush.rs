@@ -49,27 +49,26 @@ impl<D: Driver> Reactor<D> {
     }
 
     fn write_and_settle(&mut self, id: ConnId) {
-        let Some(connection) = self.core.table.get(id) else { return };
-        if matches!(connection.life, Life::Connecting | Life::Gone) {
-            return;
+        if self.write(id) {
+            self.settle(id);
         }
-        if connection.queue.is_some() && !self.write(id) {
-            return; // it has failed
-        }
-        self.settle(id);
     }
 
-    /// Writes until the queue is empty or the kernel takes no more. Whether the connection still lives.
+    /// Writes until the queue is empty or the kernel takes no more. Whether the connection stands.
     fn write(&mut self, id: ConnId) -> bool {
-        let (now, turn) = (self.core.table.now, self.core.table.turn);
-        let Some(link) = self.links.get_mut(id) else { return false };
-        let Some((connection, tap)) = self.core.table.get_with_tap(id) else { return false };
+        let Self { core, links, .. } = self;
+        let Table { now, turn, block_size, .. } = core.table;
+        let Some((connection, spares, tap)) = core.table.get_with_means(id) else { return false };
+        if matches!(connection.life, Life::Connecting | Life::Gone) {
+            return false;
+        }
+        let Some(queue) = &mut connection.queue else { return true };
+        let Some(link) = links.get_mut(id) else { return false };
         connection.written_in = turn;
-        let Some(mut queue) = connection.queue.take() else { return true };
         let before = queue.len();
         let mut failed = None;
         while link.writable && !queue.is_empty() {
-            let result = link.transport.send(&mut queue, |stream, slices| {
+            let result = link.transport.send(queue, |stream, slices| {
                 tap.call(
                     || stream.write(slices),
                     |result, took| Event::Write {
@@ -89,12 +88,12 @@ impl<D: Driver> Reactor<D> {
                 }
             }
         }
-        let (after, closing) = (queue.len(), connection.life == Life::Closing);
-        let written = (before - after) as u64;
+        let written = (before - queue.len()) as u64;
         if written > 0 {
             connection.last_activity = now;
         }
-        self.core.table.put_back(id, queue);
+        let closing = connection.life == Life::Closing;
+        spares.written(&mut connection.queue, block_size);
         self.core.table.counters.queued_bytes().subtract(written);
         self.core.table.counters.bytes_out().add(written);
         match failed {
@@ -108,8 +107,11 @@ impl<D: Driver> Reactor<D> {
     /// What follows when the queue has become shorter: FIN, the end, or word to the handler.
     fn settle(&mut self, id: ConnId) {
         let Some(connection) = self.core.table.get(id) else { return };
-        let (queued, service) = (connection.queued(), connection.service);
         let finishes = connection.life == Life::Closing || connection.finish;
+        if !finishes && !connection.full && !connection.write_ended {
+            return;
+        }
+        let (queued, service) = (connection.queued(), connection.service);
         if queued == 0 && finishes && !connection.write_ended && !self.send_fin(id) {
             return;
         }
