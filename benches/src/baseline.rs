@@ -59,7 +59,8 @@ impl Comparison {
 
 /// How many percent more it has become.
 fn percent(old: Option<u64>, new: Option<u64>) -> Option<f64> {
-    Some((new? as f64 / old? as f64 - 1.0) * 100.0)
+    let (old, new) = (old? as f64, new? as f64);
+    Some((new - old) * 100.0 / old)
 }
 
 impl fmt::Display for Comparison {
