@@ -140,6 +140,17 @@ impl WriteQueue {
         &mut self,
         write: impl FnOnce(&[IoSlice<'_>]) -> io::Result<usize>,
     ) -> io::Result<usize> {
+        let written = match self.lend(write)? {
+            0 if !self.is_empty() => return Err(io::ErrorKind::WriteZero.into()),
+            written => written.min(self.len),
+        };
+        self.consume(written);
+        Ok(written)
+    }
+
+    /// Lends the first chunks.
+    #[inline]
+    pub(crate) fn lend<R>(&self, to: impl FnOnce(&[IoSlice<'_>]) -> R) -> R {
         // To clear room for many costs more than all else here, and there are rarely many.
         let (mut few, mut many);
         let slices: &mut [IoSlice<'_>] = if self.chunks.len() <= FEW_SLICES {
@@ -153,15 +164,11 @@ impl WriteQueue {
         for (slice, chunk) in slices.iter_mut().zip(&self.chunks) {
             *slice = IoSlice::new(chunk.as_slice());
         }
-        let written = match write(slices.get(..count).unwrap_or_default())? {
-            0 if count > 0 => return Err(io::ErrorKind::WriteZero.into()),
-            written => written.min(self.len),
-        };
-        self.consume(written);
-        Ok(written)
+        to(slices.get(..count).unwrap_or_default())
     }
 
-    fn consume(&mut self, mut count: usize) {
+    /// Drops the first `count` bytes, of which there are as many.
+    pub(crate) fn consume(&mut self, mut count: usize) {
         self.len -= count;
         while let Some(chunk) = self.chunks.front_mut() {
             let len = chunk.as_slice().len();

@@ -9,6 +9,7 @@ use crate::host::Call;
 use crate::id::{ConnId, SocketId};
 use crate::reason::CloseReason;
 use crate::trace::event::{Event, Outcome, Verb};
+use crate::write_queue::WriteQueue;
 
 impl<D: Driver> Reactor<D> {
     pub(super) fn flush(&mut self) {
@@ -50,28 +51,38 @@ impl<D: Driver> Reactor<D> {
 
     fn write_and_settle(&mut self, id: ConnId) {
         let Some(connection) = self.core.table.get(id) else { return };
-        if matches!(connection.life, Life::Connecting | Life::Gone) {
-            return;
+        if matches!(connection.life, Life::Connecting | Life::Handshaking | Life::Gone) {
+            return self.go_on_shaking(id);
         }
-        if connection.queue.is_some() && !self.write(id) {
+        if (connection.queue.is_some() || connection.owes) && !self.write(id) {
             return; // it has failed
         }
         self.settle(id);
+    }
+
+    /// What is queued waits for the end of the handshake; what TLS has to say for it does not.
+    fn go_on_shaking(&mut self, id: ConnId) {
+        if self.core.table.get(id).is_some_and(|connection| connection.life == Life::Handshaking) {
+            self.write_sealed(id);
+        }
     }
 
     /// Writes until the queue is empty or the kernel takes no more. Whether the connection still lives.
     fn write(&mut self, id: ConnId) -> bool {
         let (now, turn) = (self.core.table.now, self.core.table.turn);
         let Some(link) = self.links.get_mut(id) else { return false };
+        if link.transport.has_tls {
+            return self.write_sealed(id);
+        }
         let Some((connection, tap)) = self.core.table.get_with_tap(id) else { return false };
         connection.written_in = turn;
         let Some(mut queue) = connection.queue.take() else { return true };
         let before = queue.len();
         let mut failed = None;
         while link.writable && !queue.is_empty() {
-            let result = link.transport.send(&mut queue, |stream, slices| {
+            let result = queue.write(|slices| {
                 tap.call(
-                    || stream.write(slices),
+                    || link.transport.stream.write(slices),
                     |result, took| Event::Write {
                         connection: id,
                         outcome: Outcome::counted(result, |count| *count),
@@ -89,11 +100,24 @@ impl<D: Driver> Reactor<D> {
                 }
             }
         }
-        let (after, closing) = (queue.len(), connection.life == Life::Closing);
-        let written = (before - after) as u64;
-        if written > 0 {
+        if queue.len() < before {
             connection.last_activity = now;
         }
+        self.wrote(id, queue, before, failed)
+    }
+
+    /// What a queue comes back with from being written. Whether the connection still lives.
+    #[inline]
+    pub(super) fn wrote(
+        &mut self,
+        id: ConnId,
+        queue: Box<WriteQueue>,
+        before: usize,
+        failed: Option<io::ErrorKind>,
+    ) -> bool {
+        let written = (before - queue.len()) as u64;
+        let connection = self.core.table.get(id);
+        let closing = connection.is_some_and(|connection| connection.life == Life::Closing);
         self.core.table.put_back(id, queue);
         self.core.table.counters.queued_bytes().subtract(written);
         self.core.table.counters.bytes_out().add(written);
@@ -129,8 +153,16 @@ impl<D: Driver> Reactor<D> {
     /// Whether it could be sent.
     fn send_fin(&mut self, id: ConnId) -> bool {
         let Some(link) = self.links.get_mut(id) else { return false };
+        if link.transport.has_tls {
+            match self.say_close_notify(id) {
+                Some(true) => {}
+                Some(false) => return true, // an edge will tell when it can leave
+                None => return false,
+            }
+        }
+        let Some(link) = self.links.get_mut(id) else { return false };
         let result = self.core.table.tap.call(
-            || link.transport.finish(),
+            || link.transport.stream.finish(),
             |result, took| Event::Finish { connection: id, outcome: Outcome::done(result), took },
         );
         match result {

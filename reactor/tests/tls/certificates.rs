@@ -1,0 +1,101 @@
+//! An authority, and who it has signed.
+
+use std::sync::{Arc, OnceLock};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SignatureAlgorithm,
+};
+use reactor::tls::{Client, Identity, Provider, Server};
+use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+
+/// The name that everybody's certificate is good for.
+pub(crate) const NAME: &str = "localhost";
+
+pub(crate) struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+/// The one that everybody trusts.
+pub(crate) fn authority() -> &'static Authority {
+    static AUTHORITY: OnceLock<Authority> = OnceLock::new();
+    AUTHORITY.get_or_init(Authority::new)
+}
+
+impl Authority {
+    pub(crate) fn new() -> Self {
+        let mut params = CertificateParams::new([]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(rcgen::DnType::CommonName, "an authority");
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        Self { issuer }
+    }
+
+    pub(crate) fn pem(&self) -> String {
+        self.issuer.pem()
+    }
+
+    pub(crate) fn der(&self) -> CertificateDer<'static> {
+        self.issuer.der().clone()
+    }
+
+    /// A certificate and its key, both in PEM.
+    pub(crate) fn signs(
+        &self,
+        names: &[&str],
+        algorithm: &'static SignatureAlgorithm,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> (String, String) {
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        change(&mut params);
+        let key = KeyPair::generate_for(algorithm).unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        (certificate.pem() + &self.pem(), key.serialize_pem())
+    }
+
+    pub(crate) fn identity(&self, names: &[&str]) -> Identity {
+        let (certificate, key) = self.signs(names, &rcgen::PKCS_ECDSA_P256_SHA256, |_| {});
+        Identity::from_pem(certificate.as_bytes(), key.as_bytes()).unwrap()
+    }
+}
+
+pub(crate) fn provider() -> Provider {
+    Provider::aws_lc()
+}
+
+/// A server with a certificate for [`NAME`].
+pub(crate) fn server() -> Server {
+    static IDENTITY: OnceLock<Identity> = OnceLock::new();
+    let identity = IDENTITY.get_or_init(|| authority().identity(&[NAME, "127.0.0.1"]));
+    Server::builder(&provider(), identity.clone()).build().unwrap()
+}
+
+/// A client of our own that trusts the authority.
+pub(crate) fn client() -> Client {
+    Client::builder(&provider())
+        .without_system_roots()
+        .trust_pem(authority().pem())
+        .build()
+        .unwrap()
+}
+
+pub(crate) static BOTH: [&SupportedProtocolVersion; 2] =
+    [&rustls::version::TLS12, &rustls::version::TLS13];
+
+pub(crate) fn roots() -> Arc<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    roots.add(authority().der()).unwrap();
+    Arc::new(roots)
+}
+
+/// A client by hand that speaks this version alone.
+pub(crate) fn speaking(version: &'static SupportedProtocolVersion) -> Arc<ClientConfig> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .with_root_certificates(roots())
+        .with_no_client_auth();
+    Arc::new(config)
+}
