@@ -50,7 +50,7 @@ enum Session {
     Hello(Box<(Acceptor, Server)>),
     /// Its first message is whole.
     Greeted(Box<(Accepted, Server)>),
-    Live(Connection),
+    Live(Box<Connection>),
     /// It never came to be live. What is left to say.
     Refused(Vec<u8>),
 }
@@ -69,7 +69,7 @@ impl Tls {
         let server = ServerName::try_from(name.to_owned()).map_err(|_| TlsError::Internal)?;
         let connection =
             ClientConnection::new(client.config(), server).map_err(|error| fault(&error))?;
-        let session = Session::Live(Connection::Client(connection));
+        let session = Session::Live(Box::new(Connection::Client(connection)));
         Ok(Self { asked: name.into(), ..Self::new(session) })
     }
 
@@ -110,7 +110,7 @@ impl Tls {
         };
         match accepted.into_connection(server.current()) {
             Ok(connection) => {
-                self.session = Session::Live(Connection::Server(connection));
+                self.session = Session::Live(Box::new(Connection::Server(connection)));
                 self.process()?;
                 let unfed = std::mem::take(&mut self.unfed);
                 self.feed_live(&unfed, &mut []).1
@@ -122,7 +122,7 @@ impl Tls {
     /// What was agreed on; asked once, when the handshake is over.
     pub(crate) fn info(&mut self) -> Option<Info> {
         let Session::Live(connection) = &self.session else { return None };
-        let server_name = match connection {
+        let server_name = match &**connection {
             Connection::Server(server) => server.server_name().unwrap_or_default().into(),
             Connection::Client(_) => std::mem::take(&mut self.asked),
         };
@@ -262,6 +262,7 @@ impl Tls {
             Err(error) => {
                 log::debug!("TLS fails: {error}");
                 self.failed = true;
+                self.news = true; // what came before it is still good
                 Err(fault(&error))
             }
         }

@@ -252,9 +252,12 @@ impl Serving {
         }
     }
 
-    pub(crate) fn say(&mut self, bytes: &[u8]) {
-        self.tls.writer().write_all(bytes).unwrap();
-        self.flush();
+    pub(crate) fn say(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let count = self.tls.writer().write(bytes).unwrap();
+            bytes = &bytes[count..];
+            self.flush();
+        }
     }
 
     pub(crate) fn finish(&mut self) {

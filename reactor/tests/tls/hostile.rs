@@ -63,7 +63,8 @@ fn meet(
         reactor.turn(Some(Duration::from_millis(2))).unwrap();
     }
     let used = cpu() - began;
-    assert!(used < Duration::from_secs(1), "{used:?} of CPU"); // of a build that is not optimised
+    let most = Duration::from_millis(if cfg!(debug_assertions) { 1000 } else { 100 });
+    assert!(used < most, "{used:?} of CPU");
     assert!(honest < Duration::from_secs(1), "the honest one waited for {honest:?}");
     let trace = reactor.recorder().trace();
     let ended = trace.records().iter().filter_map(|record| match &record.event {
@@ -311,7 +312,7 @@ fn who_sends_without_reading_is_not_read_and_loses_nothing() {
             back
         });
         assert!(back == pattern(size));
-        drop(turn_until(&mut reactor, &service, |probe| probe.data().len() == size));
+        turn_until(&mut reactor, &service, |probe| probe.data().len() == size);
     }
 }
 

@@ -89,3 +89,12 @@ impl Sealed {
         self.stream.read(&mut [0; 1000]).unwrap_or(0)
     }
 }
+
+impl Sealed {
+    /// How many bytes come until the end.
+    pub(crate) fn hear_all(&mut self) -> usize {
+        let mut bytes = Vec::new();
+        _ = self.stream.read_to_end(&mut bytes);
+        bytes.len()
+    }
+}

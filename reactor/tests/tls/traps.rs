@@ -461,7 +461,7 @@ fn trap_17_no_application_protocol_in_common_is_fatal_and_who_it_is_is_known_whe
         assert_eq!((tls.alpn(), tls.server_name()), (Some(&b"two"[..]), Some("localhost")));
         knows.set(true);
     });
-    let answer = Answer { alpn: &["one", "two"], ..Answer::default() };
+    let answer = Answer { alpn: &["one", "two"] };
     let (mut reactor, service, address) =
         serve(Probe { open, ..Probe::default() }, propagating(), answer.server());
     let errors = beside(&mut reactor, move || {
