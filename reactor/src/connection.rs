@@ -6,21 +6,22 @@
 
 #[cfg(feature = "sim")]
 mod check;
+mod ending;
 mod spares;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 
 use self::spares::Spares;
 use crate::counters::Counters;
-use crate::id::{Arena, ConnId, Kind, ListenerId, Token};
+use crate::id::{Arena, ConnId, ConnMap, Kind, ListenerId, Token};
 use crate::limits::Limits;
 use crate::read_buffer::{Block, ReadBuffer};
-use crate::reason::{CloseReason, Deadline};
+use crate::reason::CloseReason;
 use crate::socket::address::Address;
 use crate::timers::{NEVER, Nanos, Timers, after};
+use crate::tls::Info;
 use crate::trace::event::Event;
 use crate::trace::tap::{Tap, saturated};
 use crate::write_queue::WriteQueue;
@@ -40,14 +41,16 @@ pub(crate) type ServiceIndex = u16;
 /// How far a connection is.
 ///
 /// ```text
-///  Connecting --> Open --> Closing --> Lingering --> Gone
-///       |          |          |                       ^
-///       +----------+----------+-----------------------+   failed, cancelled, aborted
+///  Connecting --> Handshaking --> Open --> Closing --> Lingering --> Gone
+///       |              |            |         |                       ^
+///       +--------------+------------+---------+-----------------------+   failed, cancelled, aborted
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Life {
     /// Outgoing, and does not stand yet. What is sent waits.
     Connecting,
+    /// The two sides agree on TLS. The handler of an accepted one does not know of it yet.
+    Handshaking,
     /// Handlers hear and speak.
     Open,
     /// Asked to close: the queue drains, what the peer sends is discarded.
@@ -91,6 +94,8 @@ pub(crate) struct Connection {
     pub(crate) read_ended: bool,
     /// Our FIN is to follow the queue.
     pub(crate) finish: bool,
+    /// TLS has bytes of its own that are to leave, or the sealed form of what is queued.
+    pub(crate) owes: bool,
     /// Our FIN is sent.
     pub(crate) write_ended: bool,
     /// It has stood: its handler is owed `on_close`, not `on_connect_failed`.
@@ -111,7 +116,7 @@ impl Connection {
         match self.life {
             Life::Open if self.idle_timeout == 0 => self.deadline,
             Life::Open => self.deadline.min(self.last_activity.saturating_add(self.idle_timeout)),
-            Life::Connecting | Life::Closing | Life::Lingering => self.deadline,
+            Life::Connecting | Life::Handshaking | Life::Closing | Life::Lingering => self.deadline,
             Life::Gone => NEVER,
         }
     }
@@ -129,7 +134,7 @@ impl Connection {
 
     /// Whether what a handler sends is taken.
     pub(crate) fn takes_sends(&self) -> bool {
-        matches!(self.life, Life::Connecting | Life::Open) && !self.finish
+        matches!(self.life, Life::Connecting | Life::Handshaking | Life::Open) && !self.finish
     }
 
     pub(crate) fn queued(&self) -> usize {
@@ -167,6 +172,8 @@ pub(crate) struct Table {
     pub(crate) dirty: Vec<ConnId>,
     /// Ended.
     pub(crate) gone: Vec<ConnId>,
+    /// What those with TLS have agreed on.
+    pub(crate) infos: ConnMap<Box<Info>>,
     pub(crate) timers: Timers,
     pub(crate) spares: Spares,
     pub(crate) counters: Counters,
@@ -191,6 +198,7 @@ impl Table {
             ready: Vec::new(),
             dirty: Vec::new(),
             gone: Vec::new(),
+            infos: ConnMap::new(),
             timers: Timers::with_capacity(expected),
             spares: Spares::default(),
             counters: Counters::default(),
@@ -231,6 +239,7 @@ impl Table {
             offer: false,
             read_ended: false,
             finish: false,
+            owes: false,
             write_ended: false,
             opened: life == Life::Open,
             reset: false,
@@ -267,6 +276,7 @@ impl Table {
     pub(crate) fn remove(&mut self, id: ConnId) -> Option<Connection> {
         let mut connection = self.connections.remove(id.0)?;
         self.timers.disarm(&mut connection.armed);
+        self.infos.remove(id);
         Some(connection)
     }
 
@@ -288,6 +298,15 @@ impl Table {
 
     pub(crate) fn limits(&self, service: ServiceIndex) -> Option<&Limits> {
         self.limits.get(usize::from(service)).map(|limits| &**limits)
+    }
+
+    /// How much may be read at once: who answers byte for byte never queues more than the high mark.
+    pub(crate) fn may_read(&self, connection: &Connection, budget: usize) -> usize {
+        let high = self.limits(connection.service).map_or(0, |limits| limits.queue_high);
+        match connection.life == Life::Open && !connection.reads_when_full {
+            true => high.saturating_sub(connection.queued()).max(1).min(budget),
+            false => budget,
+        }
     }
 
     pub(crate) fn mark_ready(&mut self, id: ConnId) {
@@ -387,108 +406,6 @@ impl Table {
             self.dirty.push(id);
         }
         true
-    }
-
-    /// FIN after what is queued; the peer may go on sending.
-    pub(crate) fn finish(&mut self, id: ConnId) {
-        if let Some(connection) = self.connections.get_mut(id.0)
-            && connection.takes_sends()
-        {
-            connection.finish = true;
-            self.tap.note(|| Event::Finishing { connection: id });
-            self.mark_dirty(id);
-        }
-    }
-
-    /// Drain, FIN, linger.
-    pub(crate) fn close(&mut self, id: ConnId, reason: CloseReason) {
-        let Some(connection) = self.connections.get_mut(id.0) else { return };
-        match connection.life {
-            Life::Connecting => self.end(id, reason),
-            Life::Open => {
-                connection.life = Life::Closing;
-                connection.reason = reason;
-                let rest = connection.rest.take();
-                let reason = &connection.reason;
-                self.tap.note(|| Event::Closing { connection: id, reason: reason.clone() });
-                self.discard(rest.map_or(0, |rest| rest.len()));
-                self.await_drain(id);
-                self.mark_dirty(id);
-                self.mark_ready(id); // what is unread must not turn the close into a reset
-            }
-            Life::Closing | Life::Lingering | Life::Gone => {}
-        }
-    }
-
-    /// Bytes were read that no handler has consumed, and none will.
-    pub(crate) fn discard(&mut self, count: usize) {
-        self.counters.bytes_discarded().add(count as u64);
-    }
-
-    /// A closing connection has made progress, or has begun to close: its time runs anew.
-    pub(crate) fn await_drain(&mut self, id: ConnId) {
-        let timeout = self.timeout(id, |limits| limits.drain_timeout);
-        self.set_loop_deadline(id, if timeout.is_zero() { Duration::MAX } else { timeout });
-    }
-
-    /// Our FIN is sent: the peer's is waited for.
-    pub(crate) fn linger(&mut self, id: ConnId) {
-        let timeout = self.timeout(id, |limits| limits.linger_timeout);
-        if let Some(connection) = self.connections.get_mut(id.0) {
-            connection.life = Life::Lingering;
-            self.tap.note(|| Event::Lingering { connection: id });
-        }
-        self.set_loop_deadline(id, timeout);
-        self.mark_ready(id);
-    }
-
-    fn timeout(&self, id: ConnId, which: impl Fn(&Limits) -> Duration) -> Duration {
-        let limits = self.get(id).and_then(|connection| self.limits(connection.service));
-        limits.map_or(Duration::ZERO, which)
-    }
-
-    pub(crate) fn set_loop_deadline(&mut self, id: ConnId, timeout: Duration) {
-        let deadline = after(self.now, timeout);
-        if let Some(connection) = self.connections.get_mut(id.0) {
-            connection.deadline = deadline;
-        }
-        self.arm(id);
-    }
-
-    /// Ends at once; the reason is final. What is queued is dropped.
-    pub(crate) fn end(&mut self, id: ConnId, reason: CloseReason) {
-        let Some(connection) = self.connections.get_mut(id.0) else { return };
-        if connection.life == Life::Gone {
-            return;
-        }
-        connection.reset = matches!(
-            reason,
-            CloseReason::Aborted
-                | CloseReason::SlowConsumer
-                | CloseReason::Deadline(Deadline::Drain)
-        );
-        connection.reason = reason;
-        connection.life = Life::Gone;
-        let rest = connection.rest.take();
-        self.counters.bytes_discarded().add(rest.map_or(0, |rest| rest.len()) as u64);
-        let reason = &connection.reason;
-        self.tap.note(|| Event::Ended { connection: id, reason: reason.clone() });
-        if let Some(mut queue) = connection.queue.take() {
-            let dropped = queue.len() as u64;
-            queue.clear();
-            self.bytes_dropped += dropped;
-            self.counters.queued_bytes().subtract(dropped);
-            self.spares.keep_queue(queue);
-        }
-        self.gone.push(id);
-    }
-
-    /// A callback about it panicked. What was sent before still leaves.
-    pub(crate) fn panicked(&mut self, id: ConnId) {
-        self.close(id, CloseReason::Panicked);
-        if let Some(connection) = self.connections.get_mut(id.0) {
-            connection.reason = CloseReason::Panicked;
-        }
     }
 
     pub(crate) fn pause(&mut self, id: ConnId) {

@@ -18,6 +18,7 @@ use crate::reason::CloseReason;
 use crate::socket::address::Address;
 use crate::socket::connect::Connect;
 use crate::timers::{NEVER, Nanos, after};
+use crate::tls::Info;
 use crate::trace::event::Event;
 use crate::trace::tap::saturated;
 
@@ -255,6 +256,18 @@ impl<'a> ConnContext<'a> {
     /// Accepted where, or connected by us.
     pub fn origin(&self) -> Origin {
         self.cx.core.table.get(self.id).map_or(Origin::Connected, |connection| connection.origin)
+    }
+
+    /// What was agreed on under TLS: version, application protocol, who the peer is. `None` without TLS, and
+    /// before an outgoing connection stands.
+    pub fn tls(&self) -> Option<&Info> {
+        self.cx.core.table.infos.get(self.id).map(|info| &**info)
+    }
+
+    /// The chain of certificates by which the peer has shown who it is, its own first, each in DER: verified, and
+    /// never empty. `None` without TLS, and for a client that has shown none.
+    pub fn peer_identity(&self) -> Option<&[Box<[u8]>]> {
+        self.tls().map(Info::peer_certificates).filter(|chain| !chain.is_empty())
     }
 
     /// Queues a copy of `bytes`. All that this callback sends leaves in one write. Whether it was taken:

@@ -47,9 +47,9 @@ counters! {
     connected,
     /// Outgoing connections that never stood.
     connect_failures,
-    /// Bytes read from streams and datagram sockets.
+    /// Bytes read from streams and datagram sockets; under TLS, of plaintext.
     bytes_in,
-    /// Bytes written to them.
+    /// Bytes written to them; under TLS, of plaintext.
     bytes_out,
     /// Bytes read from streams, of `bytes_in`, that no handler consumed: what came after a close, and what
     /// was left unconsumed at the end.
@@ -78,6 +78,14 @@ counters! {
     /// How often accepting paused, for want of descriptors or because of a limit; tries in vain to go on
     /// are not counted.
     accept_pauses,
+    /// TLS handshakes that came to their end, in both directions.
+    handshakes,
+    /// Those of `handshakes` that resumed an earlier session.
+    handshakes_resumed,
+    /// TLS handshakes that failed; outgoing ones are counted in `connect_failures` too.
+    handshakes_failed,
+    /// Clients, of `handshakes_failed`, that did not speak TLS at all.
+    not_tls,
     /// Callbacks that panicked.
     panics,
     /// Turns that took longer than [`Config::stall`](crate::Config::stall).

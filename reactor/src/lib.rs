@@ -42,6 +42,7 @@
 //! | the loop | [`Reactor`], [`Config`], [`Limits`], [`Budgets`], [`Turn`], [`ShutdownReport`] |
 //! | what you write | [`Handler`], [`Context`], [`ConnContext`] |
 //! | bytes | [`ReadBuffer`], [`WriteQueue`], [`Block`], [`framing`] |
+//! | TLS | [`tls`], `Listen::tls`, `Connect::tls`, [`ConnContext::tls`] |
 //! | addresses | [`Listen`], [`Bind`], [`Connect`], [`Target`], [`Address`] |
 //! | names and tables | [`ConnId`], [`ConnMap`] |
 //! | what many services need | [`Pipes`] (two connections joined), [`Broadcast`] (one room) |
@@ -68,6 +69,7 @@ mod timers;
 mod reason;
 mod limits;
 mod counters;
+pub mod tls;
 mod socket;
 mod readiness;
 mod trace;
@@ -106,7 +108,10 @@ pub use pool::{Pool, Setup};
 pub use reactor::{Memory, Opened, Reactor, Turn};
 pub use read_buffer::{Block, ReadBuffer};
 pub use readiness::{Readiness, Signal};
-pub use reason::{CloseReason, ConnectError, Deadline, ListenError, ShutdownReport, describe};
+pub use reason::{
+    CertificateFault, CloseReason, ConnectError, Deadline, ListenError, ShutdownReport, TlsError,
+    describe,
+};
 pub use selector::{Interest, Selector};
 pub use socket::address::{Address, Target};
 pub use socket::connect::Connect;

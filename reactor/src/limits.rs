@@ -53,6 +53,13 @@ pub struct Limits {
     /// How long a closed connection waits for the peer's FIN after its own. Default: 2 s; 0: not at all,
     /// and what the peer still sends may destroy what is on its way to it.
     pub linger_timeout: Duration,
+    /// How long a TLS handshake may take, from the moment a client is accepted, or an outgoing connection
+    /// stands. While it waits for its turn (see `handshakes_max`) its time stands still. Default: 5 s; 0: as
+    /// long as it likes.
+    pub handshake_timeout: Duration,
+    /// TLS handshakes of clients that may be under way at once, on each loop: from a client's whole first
+    /// message to the last. Over it, who comes waits, unread, until another's is over. Default: 256; 0: none.
+    pub handshakes_max: usize,
     /// Bytes that wait to leave through one datagram socket; a datagram that would exceed it is dropped
     /// and counted. Default: 256 KiB.
     pub datagram_queue_max: usize,
@@ -71,6 +78,8 @@ impl Default for Limits {
             idle_timeout: Duration::ZERO,
             drain_timeout: Duration::from_secs(60),
             linger_timeout: Duration::from_secs(2),
+            handshake_timeout: Duration::from_secs(5),
+            handshakes_max: 256,
             datagram_queue_max: 256 * 1024,
         }
     }

@@ -7,8 +7,10 @@ mod connect;
 mod deliver;
 mod expire;
 mod flush;
+mod handshake;
 mod reap;
 mod receive;
+mod secure;
 mod shutdown;
 mod spin;
 mod stall;
@@ -22,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use self::accept::Acceptor;
 use self::connect::Attempt;
+use self::handshake::{Handshakes, Secure};
 use self::receive::DatagramLink;
 use self::shutdown::Phase;
 use self::spin::Spin;
@@ -161,6 +164,10 @@ pub struct Reactor<D: Driver = MioDriver> {
     admissions: Vec<Admission>,
     /// The socket halves of connections that stand.
     links: ConnMap<Link<D::Stream>>,
+    /// TLS of those that have it.
+    sessions: ConnMap<Box<Secure>>,
+    /// TLS handshakes of clients, by service.
+    handshakes: Vec<Handshakes>,
     /// The socket halves of those that do not yet.
     attempts: HashMap<ConnId, Attempt<D::Stream>>,
     acceptors: Arena<Acceptor<D::Listener>>,
@@ -172,6 +179,8 @@ pub struct Reactor<D: Driver = MioDriver> {
     ready_sockets: Vec<SocketId>,
     /// What is read into, if the connection has nothing left over.
     block: ReadBuffer,
+    /// What ciphertext is read into; it takes no memory before the first TLS connection.
+    cipher: Vec<u8>,
     alarm: Arc<Alarm>,
     /// A service has more messages than one turn delivers.
     more_messages: bool,
@@ -240,6 +249,9 @@ impl<D: Driver> Reactor<D> {
             config,
             core,
             admissions: Vec::new(),
+            sessions: ConnMap::new(),
+            handshakes: Vec::new(),
+            cipher: Vec::new(),
             attempts: HashMap::new(),
             sockets: BTreeMap::new(),
             ready_acceptors: Vec::new(),
@@ -378,6 +390,7 @@ impl<D: Driver> Reactor<D> {
         let sessions =
             ConnMap::with_capacity(limits.connections_of(self.config.connections_expected));
         self.core.table.limits.push(Arc::new(limits.in_order()));
+        self.handshakes.push(Handshakes::default());
         self.admissions.push(config.admission);
         self.hosts.push(Box::new(HostOf::new(handler, service.index, inbox, sessions)));
         service
@@ -497,12 +510,17 @@ impl<D: Driver> Reactor<D> {
     /// Who holds how much memory. It walks the table: not for every turn.
     pub fn memory(&self) -> Memory {
         let (table, queues, inputs) = self.core.table.memory();
-        let links = self.links.memory() + self.acceptors.memory() + self.core.outboxes.memory();
+        let links = self.links.memory()
+            + self.sessions.memory()
+            + self.acceptors.memory()
+            + self.core.outboxes.memory();
         Memory {
             tables: table + links + self.core.timers.memory() + self.hosts.memory(),
             queues,
             inputs,
-            spares: self.core.table.spares.memory() + self.block.capacity(),
+            spares: self.core.table.spares.memory()
+                + self.block.capacity()
+                + self.cipher.capacity(),
         }
     }
 }

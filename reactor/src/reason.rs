@@ -1,8 +1,12 @@
 //! Why a connection ended, why one never began, and why a listener could not be had: closed lists.
 
+mod tls;
+
 use std::fmt;
 use std::io;
 use std::time::Duration;
+
+pub use self::tls::{CertificateFault, TlsError};
 
 /// Which deadline of a connection has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -14,6 +18,8 @@ pub enum Deadline {
     /// The connection was closing, and the peer took none of what was still queued for
     /// [`Limits::drain_timeout`](crate::Limits::drain_timeout).
     Drain,
+    /// The TLS handshake was not over within [`Limits::handshake_timeout`](crate::Limits::handshake_timeout).
+    Handshake,
 }
 
 /// Why a connection ended. Each connection ends with exactly one of these.
@@ -36,6 +42,12 @@ pub enum CloseReason {
     InputTooLarge,
     /// The system refused a read or a write; `ConnectionReset` is a peer that is gone.
     Io(io::ErrorKind),
+    /// TLS failed. What was queued is dropped, and the peer is told by an alert, if it was not the peer who
+    /// told us.
+    Tls(TlsError),
+    /// The peer's FIN came without the word that ends TLS (close_notify): what it sent may have been cut
+    /// short by somebody else.
+    Truncated,
     /// A callback about this connection panicked.
     Panicked,
     /// The loop stopped.
@@ -51,9 +63,12 @@ impl fmt::Display for CloseReason {
             Self::Deadline(Deadline::Idle) => f.write_str("idle for too long"),
             Self::Deadline(Deadline::Set) => f.write_str("the handler's deadline passed"),
             Self::Deadline(Deadline::Drain) => f.write_str("the peer did not read what was left"),
+            Self::Deadline(Deadline::Handshake) => f.write_str("the TLS handshake took too long"),
             Self::SlowConsumer => f.write_str("the peer reads too slowly"),
             Self::InputTooLarge => f.write_str("too much input that cannot be consumed"),
             Self::Io(kind) => write!(f, "{kind}"),
+            Self::Tls(error) => write!(f, "{error}"),
+            Self::Truncated => f.write_str("the connection was cut off without TLS's close_notify"),
             Self::Panicked => f.write_str("the handler panicked"),
             Self::Shutdown => f.write_str("the loop is stopping"),
         }
@@ -82,6 +97,10 @@ pub enum ConnectError {
     Limit,
     /// What is to be connected to is no address; the text says why.
     Invalid(String),
+    /// It stood, and TLS failed.
+    Tls(TlsError),
+    /// It stood, and the peer hung up in the TLS handshake without a word.
+    ClosedEarly,
     /// Anything else that the system said.
     Io(io::ErrorKind),
 }
@@ -101,6 +120,19 @@ impl From<&io::Error> for ConnectError {
     }
 }
 
+impl From<&CloseReason> for ConnectError {
+    /// Why it never stood, if it ended for this reason.
+    fn from(reason: &CloseReason) -> Self {
+        match reason {
+            CloseReason::Tls(error) => Self::Tls(*error),
+            CloseReason::Truncated => Self::ClosedEarly,
+            CloseReason::Deadline(_) => Self::TimedOut,
+            CloseReason::Io(kind) => Self::from(&io::Error::from(*kind)),
+            _ => Self::Cancelled,
+        }
+    }
+}
+
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -113,6 +145,8 @@ impl fmt::Display for ConnectError {
             Self::Panicked => f.write_str("the handler panicked"),
             Self::Limit => f.write_str("too many connections"),
             Self::Invalid(why) => f.write_str(why),
+            Self::Tls(error) => write!(f, "{error}"),
+            Self::ClosedEarly => f.write_str("closed early, in the TLS handshake"),
             Self::Io(kind) => write!(f, "{kind}"),
         }
     }

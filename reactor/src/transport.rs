@@ -1,58 +1,55 @@
 //! What lies between a socket and a handler: nothing, or TLS.
 //!
-//! A handler sees plaintext either way, and the loop sees this: bytes in, bytes out, finish.
+//! A plain transport is its stream. One with TLS has a state machine beside it, in a table of the loop: [`Tls`],
+//! which knows no socket. It turns bytes that have arrived into plaintext, and what is queued into bytes to send.
 
-use std::io::{self, IoSlice};
+#[cfg(not(feature = "tls"))]
+mod absent;
+#[cfg(feature = "tls")]
+mod heads;
+#[cfg(feature = "tls")]
+mod tls;
 
-use crate::driver::Stream;
-use crate::write_queue::WriteQueue;
+#[cfg(not(feature = "tls"))]
+pub(crate) use self::absent::Tls;
+#[cfg(feature = "tls")]
+pub(crate) use self::tls::Tls;
+use crate::reason::TlsError;
 
-pub(crate) enum Transport<S> {
-    Plain(S),
+pub(crate) struct Transport<S> {
+    pub(crate) stream: S,
+    /// Invariant: whether there is a [`Tls`] for it.
+    pub(crate) has_tls: bool,
 }
 
-impl<S: Stream> Transport<S> {
-    /// Reads plaintext; 0 is the end.
-    pub(crate) fn receive(&mut self, room: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(stream) => stream.read(room),
-        }
-    }
+/// How far a handshake is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "nobody shakes hands without TLS"))]
+pub(crate) enum Handshake {
+    /// The peer's word is awaited.
+    UnderWay,
+    /// A client's whole first message is there: the costly part may [begin](Tls::begin).
+    Greeted,
+    /// It is over, and both sides may speak.
+    Done,
+}
 
-    /// Writes from the queue, once: `write` makes the call.
-    #[inline]
-    pub(crate) fn send(
-        &mut self,
-        queue: &mut WriteQueue,
-        write: impl FnOnce(&mut S, &[IoSlice<'_>]) -> io::Result<usize>,
-    ) -> io::Result<usize> {
-        match self {
-            Self::Plain(stream) => queue.write(|slices| write(stream, slices)),
-        }
-    }
+/// What [`Tls`] has for a handler.
+#[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "nobody reads without TLS"))]
+pub(crate) enum Plaintext {
+    Bytes(usize),
+    /// The peer has said close_notify: there will be no more.
+    Ended,
+    /// Nothing, until more ciphertext comes.
+    Nothing,
+}
 
-    /// Finishes sending.
-    pub(crate) fn finish(&mut self) -> io::Result<()> {
-        match self {
-            Self::Plain(stream) => stream.finish(),
-        }
-    }
+/// What feeding came to: bytes of plaintext, and what was wrong behind them.
+pub(crate) type Fed = (usize, Result<(), TlsError>);
 
-    pub(crate) fn short_read_empties(&self) -> bool {
-        match self {
-            Self::Plain(stream) => stream.short_read_empties(),
-        }
-    }
-
-    pub(crate) fn take_error(&mut self) -> Option<io::Error> {
-        match self {
-            Self::Plain(stream) => stream.take_error(),
-        }
-    }
-
-    pub(crate) fn reset(self) {
-        match self {
-            Self::Plain(stream) => stream.reset(),
-        }
-    }
+/// The end of the sealed bytes: a system call, and how many bytes it was offered and did not take.
+#[cfg(feature = "tls")]
+pub(crate) struct Outlet<W> {
+    pub(crate) write: W,
+    pub(crate) left: usize,
 }

@@ -145,22 +145,24 @@ impl WriteQueue {
         &mut self,
         write: impl FnOnce(&[IoSlice<'_>]) -> io::Result<usize>,
     ) -> io::Result<usize> {
-        let written = match self.chunks.is_empty() {
-            true => write(&[IoSlice::new(&self.tail)])?,
-            false => self.write_many(write)?,
+        let written = match self.lend(write)? {
+            0 if !self.is_empty() => return Err(io::ErrorKind::WriteZero.into()),
+            written => written.min(self.len),
         };
-        if written == 0 && self.len > 0 {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-        let written = written.min(self.len);
         self.consume(written);
         Ok(written)
     }
 
-    fn write_many(
-        &self,
-        write: impl FnOnce(&[IoSlice<'_>]) -> io::Result<usize>,
-    ) -> io::Result<usize> {
+    /// Lends the first chunks.
+    #[inline]
+    pub(crate) fn lend<R>(&self, to: impl FnOnce(&[IoSlice<'_>]) -> R) -> R {
+        match self.chunks.is_empty() {
+            true => to(&[IoSlice::new(&self.tail)]),
+            false => self.lend_many(to),
+        }
+    }
+
+    fn lend_many<R>(&self, to: impl FnOnce(&[IoSlice<'_>]) -> R) -> R {
         // To clear room for many costs more than all else here, and there are rarely many.
         let (mut few, mut many);
         let slices: &mut [IoSlice<'_>] = if self.chunks.len() < FEW_SLICES {
@@ -177,11 +179,12 @@ impl WriteQueue {
             *slice = IoSlice::new(bytes);
             count += 1;
         }
-        write(slices.get(..count).unwrap_or_default())
+        to(slices.get(..count).unwrap_or_default())
     }
 
+    /// Drops the first `count` bytes, of which there are as many.
     #[inline]
-    fn consume(&mut self, mut count: usize) {
+    pub(crate) fn consume(&mut self, mut count: usize) {
         self.len -= count;
         if !self.chunks.is_empty() {
             count = self.consume_chunks(count);

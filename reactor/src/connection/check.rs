@@ -109,7 +109,11 @@ impl Table {
                 "what was left is to be offered again, and nobody will",
             ),
             (
-                ends && queued == 0 && !connection.write_ended && lives && !connection.listed_dirty,
+                ends && queued == 0
+                    && !connection.owes
+                    && !connection.write_ended
+                    && lives
+                    && !connection.listed_dirty,
                 "its FIN is due, and nobody will send it",
             ),
             (

@@ -17,7 +17,7 @@ const SPARE_QUEUES_MAX: usize = 1024 * 1024;
 const SPARE_BLOCKS_MAX: usize = 16;
 
 impl Spares {
-    pub(super) fn queue(&mut self) -> Box<WriteQueue> {
+    pub(crate) fn queue(&mut self) -> Box<WriteQueue> {
         match self.queues.pop() {
             Some(queue) => {
                 self.queue_memory -= queue.spare_memory();

@@ -13,8 +13,9 @@ use crate::reason::{CloseReason, ListenError, describe};
 use crate::socket::address::Address;
 use crate::socket::listen::Listen;
 use crate::timers::{NEVER, Nanos, after};
+use crate::tls::Server;
 use crate::trace::event::{Event, Outcome, Source, Verb};
-use crate::transport::Transport;
+use crate::transport::{Tls, Transport};
 
 /// How long accepting pauses when there is no room for one more. The kernel tells of a backlog once: if
 /// nobody asked again, who waits there would wait until somebody else came.
@@ -29,6 +30,8 @@ pub(super) struct Acceptor<L> {
     /// For the log.
     address: Option<Address>,
     pub(super) service: ServiceIndex,
+    /// How it speaks TLS, if it does.
+    tls: Option<Server>,
     /// Invariant: whether it is on the loop's list of ready ones.
     listed: bool,
     /// There was no room: until a retry is due, or a connection leaves.
@@ -81,6 +84,7 @@ impl<D: Driver> Reactor<D> {
             listener: None,
             address: None,
             service,
+            tls: listen.tls_server().cloned(),
             listed: false,
             paused: false,
             starved: false,
@@ -236,7 +240,9 @@ impl<D: Driver> Reactor<D> {
             return;
         }
         let origin = Origin::Accepted(listener);
-        let Some(id) = self.core.table.insert(service, peer, origin, Life::Open) else {
+        let tls = acceptor.tls.clone();
+        let life = if tls.is_some() { Life::Handshaking } else { Life::Open };
+        let Some(id) = self.core.table.insert(service, peer, origin, life) else {
             admission.leave_address(ip, limits);
             admission.leave_place();
             return;
@@ -247,20 +253,30 @@ impl<D: Driver> Reactor<D> {
         self.core.table.counters.accepted().increment();
         self.core.table.tap.note(|| Event::Accepted { connection: id, listener });
         self.core.table.counters.open().increment();
-        self.watch_and_open(id, service, stream);
+        self.watch_and_open(id, service, stream, tls);
     }
 
-    fn watch_and_open(&mut self, id: ConnId, service: ServiceIndex, mut stream: D::Stream) {
+    fn watch_and_open(
+        &mut self,
+        id: ConnId,
+        service: ServiceIndex,
+        mut stream: D::Stream,
+        tls: Option<Server>,
+    ) {
         let watched = self.core.table.tap.call(
             || self.driver.register(&mut stream, id.0.token(Kind::Connection)),
             |result, took| Event::Register { connection: id, outcome: Outcome::done(result), took },
         );
-        self.links.insert(id, Link::new(Transport::Plain(stream)));
-        match watched {
-            Ok(()) => {
+        let transport = Transport { stream, has_tls: tls.is_some() };
+        self.links.insert(id, Link::new(transport));
+        match (watched, tls) {
+            (Ok(()), Some(server)) => {
+                self.begin_handshake(id, Tls::accept(server), Duration::MAX);
+            }
+            (Ok(()), None) => {
                 self.hosts.call(&mut self.core, service, Call::Open(id));
             }
-            Err(error) => {
+            (Err(error), _) => {
                 log::warn!("cannot watch a connection: {}", describe(&error));
                 self.core.table.end(id, CloseReason::Io(error.kind()));
             }

@@ -69,11 +69,19 @@ impl<D: Driver> Reactor<D> {
     ) -> Result<(), &'static str> {
         let (is_ready, is_dirty) = self.core.table.listed(id);
         let discards = matches!(connection.life, Life::Closing | Life::Lingering);
-        let is_wanted = connection.hears() || discards && !connection.read_ended;
-        if link.readable && is_wanted && !is_ready {
+        let session = self.sessions.get(id);
+        let shakes = connection.life == Life::Handshaking
+            && session.is_some_and(|session| !session.waits_for_turn());
+        let is_wanted = connection.hears() || shakes || discards && !connection.read_ended;
+        let holds = connection.hears() && session.is_some_and(|session| session.tls.holds_news());
+        if (link.readable || holds) && is_wanted && !is_ready {
             return Err("there is something to read, and nobody will");
         }
-        if link.writable && connection.queued() > 0 && !is_dirty {
+        let waits = match connection.life {
+            Life::Handshaking => connection.owes,
+            _ => connection.queued() > 0 || connection.owes,
+        };
+        if link.writable && waits && !is_dirty {
             return Err("there is something to write and room for it, and nobody will");
         }
         Ok(())

@@ -11,12 +11,12 @@ use crate::driver::{Driver, Stream};
 use crate::host::Call;
 use crate::id::{ConnId, Id, Kind};
 use crate::readiness::Readiness;
-use crate::reason::{CloseReason, ConnectError};
+use crate::reason::{CloseReason, ConnectError, TlsError};
 use crate::socket::address::{Address, Target};
 use crate::socket::connect::Connect;
 use crate::timers::{NEVER, Nanos, after};
 use crate::trace::event::{Event, Outcome};
-use crate::transport::Transport;
+use crate::transport::{Tls, Transport};
 
 /// An outgoing connection that does not stand yet.
 pub(super) struct Attempt<S> {
@@ -73,6 +73,9 @@ impl<D: Driver> Reactor<D> {
         if !self.admit_outgoing(id) {
             return self.fail_connect(id, ConnectError::Limit);
         }
+        if let Some(error) = self.fault_of_name(id) {
+            return self.fail_connect(id, error);
+        }
         let address = match target {
             Target::Ip(address) => Address::Ip(address),
             Target::Unix(path) => Address::Unix(Some(path.into())),
@@ -82,6 +85,15 @@ impl<D: Driver> Reactor<D> {
             attempt.addresses.push_back(address);
         }
         self.try_next(id);
+    }
+
+    /// Under TLS it must be known whose certificate the server is to have.
+    fn fault_of_name(&self, id: ConnId) -> Option<ConnectError> {
+        let connect = &self.attempts.get(&id)?.connect;
+        connect.tls.as_ref()?;
+        let name = connect.name_of_server();
+        let text = || format!("'{name}' is no name that a TLS server can have");
+        (!Tls::is_fit_for(&name)).then(|| ConnectError::Invalid(text()))
     }
 
     fn look_up(&mut self, id: ConnId, name: &str) {
@@ -205,6 +217,13 @@ impl<D: Driver> Reactor<D> {
                     && let Some((stream, address)) = attempt.current
                 {
                     self.stands(id, stream, address, attempt.readiness);
+                    match &attempt.connect.tls {
+                        None => self.open_connected(id),
+                        Some(client) => {
+                            let name = attempt.connect.name_of_server();
+                            self.greet(id, Tls::connect(client, &name), attempt.give_up);
+                        }
+                    }
                 }
             }
             Err(error) => {
@@ -217,23 +236,45 @@ impl<D: Driver> Reactor<D> {
     fn stands(&mut self, id: ConnId, stream: D::Stream, address: Address, told: Readiness) {
         let now = self.core.table.now;
         let Some(connection) = self.core.table.get_mut(id) else { return };
-        connection.life = Life::Open;
-        connection.opened = true;
         connection.peer = address;
-        connection.deadline = NEVER;
         connection.last_activity = now;
-        let service = connection.service;
-        let mut link = Link::new(Transport::Plain(stream));
+        let mut link = Link::new(Transport { stream, has_tls: false });
         // The edge that told of the connection may have told of its first bytes too, and of its end.
         link.note(told, id, &mut self.core.table);
         link.readable = true;
         self.links.insert(id, link);
+    }
+
+    fn open_connected(&mut self, id: ConnId) {
+        let Some(connection) = self.core.table.get_mut(id) else { return };
+        connection.life = Life::Open;
+        connection.opened = true;
+        connection.deadline = NEVER;
+        let service = connection.service;
         self.core.table.arm(id);
         self.core.table.counters.connected().increment();
         self.core.table.tap.note(|| Event::Connected { connection: id });
         self.hosts.call(&mut self.core, service, Call::Open(id));
         self.core.table.mark_ready(id);
         self.core.table.mark_dirty(id);
+    }
+
+    /// We speak first, and TLS.
+    fn greet(&mut self, id: ConnId, tls: Result<Tls, TlsError>, give_up: Nanos) {
+        let patience = Duration::from_nanos(give_up.saturating_sub(self.core.table.now));
+        if let Some(connection) = self.core.table.get_mut(id) {
+            connection.life = Life::Handshaking;
+        }
+        match tls {
+            Ok(tls) => {
+                if let Some(link) = self.links.get_mut(id) {
+                    link.transport.has_tls = true;
+                }
+                self.begin_handshake(id, tls, patience);
+                self.core.table.mark_ready(id);
+            }
+            Err(error) => self.core.table.end(id, CloseReason::Tls(error)),
+        }
     }
 
     /// It will never stand: it leaves with this turn, and its handler is told why.

@@ -77,6 +77,11 @@ impl<D: Driver> Reactor<D> {
             match connection.life {
                 Life::Connecting => self.attempt_expired(id),
                 Life::Open => self.expire_open(id),
+                Life::Handshaking => {
+                    let deadline = Deadline::Handshake;
+                    self.core.table.tap.note(|| Event::DeadlinePassed { connection: id, deadline });
+                    self.core.table.end(id, CloseReason::Deadline(deadline));
+                }
                 Life::Closing => {
                     let deadline = Deadline::Drain;
                     self.core.table.tap.note(|| Event::DeadlinePassed { connection: id, deadline });

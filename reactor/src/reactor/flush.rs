@@ -59,18 +59,27 @@ impl<D: Driver> Reactor<D> {
         let Self { core, links, .. } = self;
         let Table { now, turn, block_size, .. } = core.table;
         let Some((connection, spares, tap)) = core.table.get_with_means(id) else { return false };
-        if matches!(connection.life, Life::Connecting | Life::Gone) {
-            return false;
+        match connection.life {
+            Life::Connecting | Life::Gone => return false,
+            Life::Handshaking => {
+                // What is queued waits for the end of the handshake; what TLS has to say for it does not.
+                self.write_sealed(id);
+                return false;
+            }
+            Life::Open | Life::Closing | Life::Lingering => {}
+        }
+        let Some(link) = links.get_mut(id) else { return false };
+        if link.transport.has_tls {
+            return (connection.queue.is_none() && !connection.owes) || self.write_sealed(id);
         }
         let Some(queue) = &mut connection.queue else { return true };
-        let Some(link) = links.get_mut(id) else { return false };
         connection.written_in = turn;
         let before = queue.len();
         let mut failed = None;
         while link.writable && !queue.is_empty() {
-            let result = link.transport.send(queue, |stream, slices| {
+            let result = queue.write(|slices| {
                 tap.call(
-                    || stream.write(slices),
+                    || link.transport.stream.write(slices),
                     |result, took| Event::Write {
                         connection: id,
                         outcome: Outcome::counted(result, |count| *count),
@@ -88,12 +97,25 @@ impl<D: Driver> Reactor<D> {
                 }
             }
         }
-        let written = (before - queue.len()) as u64;
+        let written = before - queue.len();
         if written > 0 {
             connection.last_activity = now;
         }
         let closing = connection.life == Life::Closing;
         spares.written(&mut connection.queue, block_size);
+        self.wrote(id, written, closing, failed)
+    }
+
+    /// So much of a queue has left. Whether the connection still lives.
+    #[inline]
+    pub(super) fn wrote(
+        &mut self,
+        id: ConnId,
+        written: usize,
+        closing: bool,
+        failed: Option<io::ErrorKind>,
+    ) -> bool {
+        let written = written as u64;
         self.core.table.counters.queued_bytes().subtract(written);
         self.core.table.counters.bytes_out().add(written);
         match failed {
@@ -131,8 +153,16 @@ impl<D: Driver> Reactor<D> {
     /// Whether it could be sent.
     fn send_fin(&mut self, id: ConnId) -> bool {
         let Some(link) = self.links.get_mut(id) else { return false };
+        if link.transport.has_tls {
+            match self.say_close_notify(id) {
+                Some(true) => {}
+                Some(false) => return true, // an edge will tell when it can leave
+                None => return false,
+            }
+        }
+        let Some(link) = self.links.get_mut(id) else { return false };
         let result = self.core.table.tap.call(
-            || link.transport.finish(),
+            || link.transport.stream.finish(),
             |result, took| Event::Finish { connection: id, outcome: Outcome::done(result), took },
         );
         match result {

@@ -3,7 +3,7 @@
 use super::Reactor;
 use super::connect::Attempt;
 use crate::connection::{Origin, ServiceIndex};
-use crate::driver::Driver;
+use crate::driver::{Driver, Stream};
 use crate::host::Call;
 use crate::id::{ConnId, Kind};
 use crate::reason::{CloseReason, ConnectError};
@@ -32,23 +32,48 @@ impl<D: Driver> Reactor<D> {
         let (origin, reason) = (connection.origin, connection.reason.clone());
         self.count_for_shutdown(id);
         // The descriptor is free before the handler hears of it.
-        if let Some(link) = self.links.remove(id) {
-            let close = || if reset { link.transport.reset() } else { drop(link) };
+        let link = self.links.remove(id);
+        let stood = link.is_some();
+        if let Some(link) = link {
+            if link.transport.has_tls {
+                self.leave_turn(id, service);
+                self.sessions.remove(id);
+            }
+            let close = || if reset { link.transport.stream.reset() } else { drop(link) };
             self.core.table.tap.call(close, |(), took| Event::Close {
                 connection: id,
                 reset,
                 took,
             });
         }
-        let attempt = self.attempts.remove(&id);
+        let attempt = self.attempts.remove(&id).map(Attempt::into_error);
         if opened {
             self.tell_close(id, service, origin, &reason);
         } else {
-            let error = attempt.map_or(ConnectError::Cancelled, Attempt::into_error);
+            self.tell_failure(id, stood, attempt, &reason);
+        }
+        self.release(id);
+    }
+
+    /// It never stood; or it did, and the handshake failed. Who accepts it never heard of it.
+    fn tell_failure(
+        &mut self,
+        id: ConnId,
+        stood: bool,
+        attempt: Option<ConnectError>,
+        reason: &CloseReason,
+    ) {
+        let Some(connection) = self.core.table.get(id) else { return };
+        let (service, origin) = (connection.service, connection.origin);
+        if stood {
+            log::debug!("the TLS handshake with {} failed: {reason}", connection.peer);
+            self.core.table.counters.handshakes_failed().increment();
+        }
+        if origin == Origin::Connected {
+            let error = attempt.unwrap_or_else(|| ConnectError::from(reason));
             self.core.table.counters.connect_failures().increment();
             self.hosts.call(&mut self.core, service, Call::ConnectFailed(id, error));
         }
-        self.release(id);
     }
 
     /// Whoever wished for a connection hears of its end, even if `on_open` panicked over it.

@@ -6,7 +6,7 @@ use super::accept::outcome_of_opening;
 use super::{Opened, Reactor};
 use crate::connection::{Life, ServiceIndex, Table};
 use crate::context::{Core, Outbox};
-use crate::driver::{DatagramSocket, Driver};
+use crate::driver::{DatagramSocket, Driver, Stream};
 use crate::host::Call;
 use crate::id::{ConnId, Id, Kind, SocketId};
 use crate::read_buffer::ReadBuffer;
@@ -16,7 +16,7 @@ use crate::socket::listen::Bind;
 use crate::trace::event::{Event, Outcome, Source, Verb};
 
 /// What one read came to.
-enum Read {
+pub(super) enum Read {
     /// So many bytes, and there may be more.
     More(usize),
     /// Nothing more for now: the socket is empty or at its end, or nobody wants to hear.
@@ -65,6 +65,9 @@ impl<D: Driver> Reactor<D> {
         let Some(link) = self.links.get_mut(id) else { return Read::Done };
         let Some(connection) = self.core.table.get(id) else { return Read::Done };
         let (hears, discards) = (connection.hears(), connection.discards());
+        if link.transport.has_tls {
+            return self.read_under_tls(id, budget);
+        }
         if !hears && !discards {
             self.ask_for_error(id);
             return Read::Done;
@@ -72,15 +75,12 @@ impl<D: Driver> Reactor<D> {
         if !link.readable {
             return Read::Done;
         }
-        // Who answers byte for byte never queues more than the high mark.
-        let high = self.core.table.limits(connection.service).map_or(0, |limits| limits.queue_high);
-        let answers = hears && !connection.reads_when_full;
-        let limit = if answers { high.saturating_sub(connection.queued()).max(1) } else { budget };
+        let limit = self.core.table.may_read(connection, budget);
         clear_block(&mut self.block, &mut self.core.table);
-        let room = self.block.room(limit.min(budget));
+        let room = self.block.room(limit);
         let size = room.len();
         let result = self.core.table.tap.call(
-            || link.transport.receive(room),
+            || link.transport.stream.read(room),
             |result, took| Event::Read {
                 connection: id,
                 outcome: Outcome::counted(result, |count| *count),
@@ -114,7 +114,7 @@ impl<D: Driver> Reactor<D> {
         }
     }
 
-    fn received(&mut self, id: ConnId, count: usize, hears: bool) {
+    pub(super) fn received(&mut self, id: ConnId, count: usize, hears: bool) {
         self.core.table.counters.bytes_in().add(count as u64);
         let now = self.core.table.now;
         if let Some(connection) = self.core.table.get_mut(id) {
@@ -147,7 +147,7 @@ impl<D: Driver> Reactor<D> {
     }
 
     /// The peer has finished.
-    fn ended(&mut self, id: ConnId) {
+    pub(super) fn ended(&mut self, id: ConnId) {
         let Self { core, hosts, block, .. } = self;
         let Some(connection) = core.table.get_mut(id) else { return };
         connection.read_ended = true;
@@ -166,7 +166,7 @@ impl<D: Driver> Reactor<D> {
                 let reason = connection.reason.clone();
                 core.table.end(id, reason);
             }
-            Life::Connecting | Life::Closing | Life::Gone => {}
+            Life::Connecting | Life::Handshaking | Life::Closing | Life::Gone => {}
         }
     }
 
@@ -182,13 +182,13 @@ impl<D: Driver> Reactor<D> {
     }
 
     /// A connection that is not read may be told of an error all the same, and would never find out.
-    fn ask_for_error(&mut self, id: ConnId) {
+    pub(super) fn ask_for_error(&mut self, id: ConnId) {
         let Some(link) = self.links.get_mut(id) else { return };
         if !std::mem::take(&mut link.error) {
             return;
         }
         let error = self.core.table.tap.call(
-            || link.transport.take_error(),
+            || link.transport.stream.take_error(),
             |result, took| Event::TakeError {
                 connection: id,
                 outcome: result.as_ref().map_or(Outcome::Done(0), Outcome::failed),
@@ -203,7 +203,7 @@ impl<D: Driver> Reactor<D> {
 
 /// Makes the loop's block empty, and whole again if it was moved out.
 #[inline]
-fn clear_block(block: &mut ReadBuffer, table: &mut Table) {
+pub(super) fn clear_block(block: &mut ReadBuffer, table: &mut Table) {
     if block.capacity() < table.block_size {
         block.refill(table.spares.block(), table.block_size);
     }

@@ -157,7 +157,7 @@ pub(super) struct Link<S> {
 impl<S: Stream> Link<S> {
     pub(super) fn new(transport: Transport<S>) -> Self {
         // Room to write is assumed: the first write that is refused makes an edge come.
-        let reads_may_be_short = !transport.short_read_empties();
+        let reads_may_be_short = !transport.stream.short_read_empties();
         Self { transport, readable: false, writable: true, reads_may_be_short, error: false }
     }
 

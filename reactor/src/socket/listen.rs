@@ -10,6 +10,7 @@ use super::address::{Address, Target};
 use super::options::{KeepAlive, StreamOptions, stream_option_methods};
 use super::unix::SocketFile;
 use crate::reason::ListenError;
+use crate::tls::Server;
 
 /// A listener as it is wished for: where, and with which options.
 ///
@@ -29,6 +30,7 @@ pub struct Listen {
     place: Place,
     options: StreamOptions,
     backlog: u32,
+    tls: Option<Server>,
 }
 
 /// A datagram socket as it is wished for: where, and with which options. Strings are as in [`Listen`].
@@ -168,7 +170,20 @@ impl Listen {
             place: Place::new(target.into(), true),
             options: StreamOptions::default(),
             backlog: 1024,
+            tls: None,
         }
+    }
+
+    /// Speaks TLS with who is accepted: a [`tls::Server`](crate::tls::Server), or a whole
+    /// `Arc<rustls::ServerConfig>`. With the feature `tls`.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, server: impl Into<Server>) -> Self {
+        self.tls = Some(server.into());
+        self
+    }
+
+    pub(crate) fn tls_server(&self) -> Option<&Server> {
+        self.tls.as_ref()
     }
 
     /// How many clients may wait to be accepted; the system may cap it (`net.core.somaxconn`).

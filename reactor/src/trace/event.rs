@@ -237,6 +237,10 @@ pub enum Event {
     Connecting { connection: ConnId },
     /// It stands.
     Connected { connection: ConnId },
+    /// Its stream stands, and the two sides begin to agree on TLS.
+    Handshaking { connection: ConnId },
+    /// They have agreed, by resuming an earlier session or anew.
+    ShookHands { connection: ConnId, is_resumed: bool },
     /// The time for one of its addresses, or for its name, has passed.
     ConnectTimedOut { connection: ConnId },
     /// It will never stand.

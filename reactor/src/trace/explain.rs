@@ -122,6 +122,11 @@ fn sentence_of_source(event: &Event) -> String {
 
 fn sentence_of_connection(event: &Event) -> String {
     match event {
+        Event::Handshaking { connection } => format!("connection {connection} begins with TLS"),
+        Event::ShookHands { connection, is_resumed } => {
+            let how = if *is_resumed { ", resumed" } else { "" };
+            format!("connection {connection} has agreed on TLS{how}")
+        }
         Event::Finishing { connection } => format!("connection {connection} finishes sending"),
         Event::Closing { connection, reason } => {
             format!("connection {connection} closes: {reason}")

@@ -179,6 +179,10 @@ impl Event {
             }
             Self::Connecting { connection } => of_connection("connecting", connection),
             Self::Connected { connection } => of_connection("connected", connection),
+            Self::Handshaking { connection } => of_connection("handshaking", connection),
+            Self::ShookHands { connection, is_resumed } => {
+                of_connection("shook_hands", connection).flag("resumed", *is_resumed)
+            }
             Self::ConnectTimedOut { connection } => of_connection("connect_timed_out", connection),
             Self::ConnectFailed { connection, error } => {
                 of_connection("connect_failed", connection).text("why", error)
@@ -233,6 +237,7 @@ pub(super) fn which(deadline: Deadline) -> &'static str {
         Deadline::Idle => "idle",
         Deadline::Set => "set",
         Deadline::Drain => "drain",
+        Deadline::Handshake => "handshake",
     }
 }
 
