@@ -222,11 +222,7 @@ impl<D: Driver> Reactor<D> {
         let alarm = Arc::new(Alarm::new(driver.waker()));
         let origin = driver.now();
         let tap = Tap::new(loop_number, origin, config.trace_records, driver.stopwatch());
-        let timing = match config.time_handlers {
-            _ if !config.stall.is_zero() || tap.is_on() => Timing::ALL,
-            true => Timing::SAMPLES,
-            false => Timing::NONE,
-        };
+        let timing = timing(&config, tap.is_on());
         let notable = stall::notable(&config, tap.is_on());
         let core = Core {
             table: Table::new(loop_number, config.connections_expected, config.block_size, tap),
@@ -522,6 +518,15 @@ impl<D: Driver> Reactor<D> {
                 + self.block.capacity()
                 + self.cipher.capacity(),
         }
+    }
+}
+
+/// Which callbacks are timed.
+fn timing(config: &Config, is_recording: bool) -> Timing {
+    match config.time_handlers {
+        _ if !config.stall.is_zero() || is_recording => Timing::ALL,
+        true => Timing::SAMPLES,
+        false => Timing::NONE,
     }
 }
 
