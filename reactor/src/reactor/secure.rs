@@ -217,15 +217,13 @@ impl<D: Driver> Reactor<D> {
             if !secure.tls.wants_write() {
                 break;
             }
+            let event = |result: &io::Result<usize>, took| Event::Write {
+                connection: id,
+                outcome: Outcome::counted(result, |count| *count),
+                took,
+            };
             let result = secure.tls.write(&mut queue, |slices| {
-                tap.call(
-                    || link.transport.stream.write(slices),
-                    |result, took| Event::Write {
-                        connection: id,
-                        outcome: Outcome::counted(result, |count| *count),
-                        took,
-                    },
-                )
+                tap.call(|| link.transport.stream.write(slices), event)
             });
             match result {
                 Ok(()) => {
@@ -236,10 +234,10 @@ impl<D: Driver> Reactor<D> {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => link.writable = false,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    failed = Some(error.kind());
-                    break;
-                }
+                Err(error) => failed = Some(error.kind()),
+            }
+            if failed.is_some() {
+                break;
             }
         }
         connection.owes = secure.tls.wants_write();
