@@ -300,6 +300,12 @@ impl Table {
         self.limits.get(usize::from(service)).map(|limits| &**limits)
     }
 
+    /// The high mark of its queue.
+    pub(crate) fn queue_high(&self, id: ConnId) -> usize {
+        let limits = self.get(id).and_then(|connection| self.limits(connection.service));
+        limits.map_or(0, |limits| limits.queue_high)
+    }
+
     /// How much may be read at once: who answers byte for byte never queues more than the high mark.
     pub(crate) fn may_read(&self, connection: &Connection, budget: usize) -> usize {
         let high = self.limits(connection.service).map_or(0, |limits| limits.queue_high);

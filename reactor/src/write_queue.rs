@@ -182,6 +182,27 @@ impl WriteQueue {
         to(slices.get(..count).unwrap_or_default())
     }
 
+    /// Lends the first chunks behind the first `skip` bytes.
+    #[cfg(feature = "tls")]
+    pub(crate) fn lend_behind<R>(
+        &self,
+        mut skip: usize,
+        to: impl FnOnce(&[IoSlice<'_>]) -> R,
+    ) -> R {
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        let mut count = 0;
+        for chunk in &self.chunks {
+            let bytes = chunk.as_slice();
+            let part = bytes.get(skip..).unwrap_or_default();
+            skip = skip.saturating_sub(bytes.len());
+            if let (false, Some(slice)) = (part.is_empty(), slices.get_mut(count)) {
+                *slice = IoSlice::new(part);
+                count += 1;
+            }
+        }
+        to(slices.get(..count).unwrap_or_default())
+    }
+
     /// Drops the first `count` bytes, of which there are as many.
     #[inline]
     pub(crate) fn consume(&mut self, mut count: usize) {

@@ -271,7 +271,8 @@ impl<D: Driver> Reactor<D> {
         self.links.insert(id, Link::new(transport));
         match (watched, tls) {
             (Ok(()), Some(server)) => {
-                self.begin_handshake(id, Tls::accept(server), Duration::MAX);
+                let limit = self.core.table.queue_high(id);
+                self.begin_handshake(id, Tls::accept(server, limit), Duration::MAX);
             }
             (Ok(()), None) => {
                 self.hosts.call(&mut self.core, service, Call::Open(id));

@@ -221,7 +221,9 @@ impl<D: Driver> Reactor<D> {
                         None => self.open_connected(id),
                         Some(client) => {
                             let name = attempt.connect.name_of_server();
-                            self.greet(id, Tls::connect(client, &name), attempt.give_up);
+                            let limit = self.core.table.queue_high(id);
+                            let tls = Tls::connect(client, &name, limit);
+                            self.greet(id, tls, attempt.give_up);
                         }
                     }
                 }

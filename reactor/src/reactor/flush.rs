@@ -40,12 +40,17 @@ impl<D: Driver> Reactor<D> {
     fn flush_connection(&mut self, id: ConnId) {
         let turn = self.core.table.turn;
         let Some(connection) = self.core.table.take_dirty(id) else { return };
-        if connection.written_in != turn || connection.queue.is_none() {
-            self.write_and_settle(id);
-        } else if self.links.get(id).is_some_and(|link| link.writable) {
+        if connection.written_in != turn {
+            return self.write_and_settle(id);
+        }
+        let has_nothing = connection.queue.is_none();
+        match self.links.get(id) {
+            // FIN alone is no write; but under TLS it is.
+            Some(link) if has_nothing && !link.transport.has_tls => self.write_and_settle(id),
             // One write a turn: what came after it leaves in the next, which does not sleep.
-            self.core.table.mark_dirty(id);
-        } // else an edge will tell when there is room for the rest
+            Some(link) if link.writable => self.core.table.mark_dirty(id),
+            _ => {} // an edge will tell when there is room for the rest
+        }
     }
 
     fn write_and_settle(&mut self, id: ConnId) {

@@ -15,7 +15,8 @@ use crate::reason::{CloseReason, TlsError};
 use crate::trace::event::{Event, Outcome};
 use crate::transport::Plaintext;
 
-/// No read of ciphertext is smaller, however little plaintext is wanted: records have a head and a tail.
+/// No read of ciphertext is smaller unless the budget is, however little plaintext is wanted: records have a head and a
+/// tail, and what is too much waits.
 const CIPHER_MIN: usize = 4 * 1024;
 
 /// Who has broken TLS and goes on sending is listened to no longer than for so many bytes: long enough for the alert
@@ -75,7 +76,7 @@ impl<D: Driver> Reactor<D> {
         let Some(link) = self.links.get_mut(id).filter(|link| link.readable) else {
             return Err(Read::Done);
         };
-        let size = size.max(CIPHER_MIN).min(self.cipher.len());
+        let size = size.min(self.cipher.len());
         let room = self.cipher.get_mut(..size).unwrap_or_default();
         let result = self.core.table.tap.call(
             || link.transport.stream.read(room),
@@ -113,7 +114,7 @@ impl<D: Driver> Reactor<D> {
             self.shake_hands(id, budget)
         } else if connection.hears() {
             let limit = self.core.table.may_read(connection, budget);
-            self.read_sealed(id, limit)
+            self.read_sealed(id, limit, budget)
         } else if connection.discards() {
             self.discard_cipher(id, budget)
         } else {
@@ -123,7 +124,7 @@ impl<D: Driver> Reactor<D> {
     }
 
     /// One read of ciphertext, and what plaintext it yields to the handler; or what was there already.
-    fn read_sealed(&mut self, id: ConnId, limit: usize) -> Read {
+    fn read_sealed(&mut self, id: ConnId, limit: usize, budget: usize) -> Read {
         clear_block(&mut self.block, &mut self.core.table);
         let Some(secure) = self.sessions.get_mut(id) else { return Read::Done };
         if secure.tls.holds_news() {
@@ -137,7 +138,7 @@ impl<D: Driver> Reactor<D> {
                 Plaintext::Nothing => return self.unsealed(id, 0, 0, result),
             }
         }
-        let count = match self.read_cipher(id, limit) {
+        let count = match self.read_cipher(id, limit.max(CIPHER_MIN).min(budget)) {
             Ok(0) => {
                 self.truncated(id);
                 return Read::Done;
@@ -216,37 +217,41 @@ impl<D: Driver> Reactor<D> {
             if !secure.tls.wants_write() {
                 break;
             }
+            let event = |result: &io::Result<usize>, took| Event::Write {
+                connection: id,
+                outcome: Outcome::counted(result, |count| *count),
+                took,
+            };
             let result = secure.tls.write(queue, |slices| {
-                tap.call(
-                    || link.transport.stream.write(slices),
-                    |result, took| Event::Write {
-                        connection: id,
-                        outcome: Outcome::counted(result, |count| *count),
-                        took,
-                    },
-                )
+                tap.call(|| link.transport.stream.write(slices), event)
             });
             match result {
-                Ok(()) => connection.last_activity = now,
+                Ok(()) => {
+                    connection.last_activity = now;
+                    if !secure.tls.wants_write() {
+                        break; // one write a turn: what is more than one batch leaves in the next
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => link.writable = false,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    failed = Some(error.kind());
-                    break;
-                }
+                Err(error) => failed = Some(error.kind()),
+            }
+            if failed.is_some() {
+                break;
             }
         }
         connection.owes = secure.tls.wants_write();
         let (written, closing) = (before - queue.len(), connection.life == Life::Closing);
+        let has_more = may_seal && link.writable && !queue.is_empty();
         spares.written(&mut connection.queue, block_size);
+        if has_more {
+            core.table.mark_dirty(id);
+        }
         self.wrote(id, written, closing, failed)
     }
 
-    /// Says close_notify. Whether it has left, so that FIN may follow; `None`: the connection has failed.
+    /// Says close_notify, if it is not said. Whether it has left, so that FIN may follow; `None`: the connection has failed.
     pub(super) fn say_close_notify(&mut self, id: ConnId) -> Option<bool> {
-        if let Some(secure) = self.sessions.get_mut(id) {
-            secure.tls.say_close_notify();
-        }
         if !self.write_sealed(id) {
             return None;
         }

@@ -11,11 +11,11 @@ use crate::write_queue::WriteQueue;
 pub(crate) struct Tls(Infallible);
 
 impl Tls {
-    pub(crate) fn accept(server: Server) -> Self {
+    pub(crate) fn accept(server: Server, _: usize) -> Self {
         match server.0 {}
     }
 
-    pub(crate) fn connect(client: &Client, _: &str) -> Result<Self, TlsError> {
+    pub(crate) fn connect(client: &Client, _: &str, _: usize) -> Result<Self, TlsError> {
         match client.0 {}
     }
 
@@ -56,10 +56,6 @@ impl Tls {
     }
 
     pub(crate) fn seal(&mut self, _: &WriteQueue, _: bool) -> io::Result<()> {
-        match self.0 {}
-    }
-
-    pub(crate) fn say_close_notify(&mut self) {
         match self.0 {}
     }
 

@@ -35,6 +35,8 @@ pub(crate) struct Tls {
     /// Ciphertext for which rustls has no room before its plaintext is read. Rare: the loop reads no more than it
     /// has room for, but a record that was begun before may come on top.
     unfed: Vec<u8>,
+    /// Bytes that may be sealed and have not left.
+    limit: usize,
     /// What goes by until the handshake is over.
     heads: Heads,
     /// There may be plaintext, or its end, that nobody has read.
@@ -55,22 +57,29 @@ enum Session {
     Refused(Vec<u8>),
 }
 
+/// However low the high mark is, a whole record may be sealed.
+const SEALED_MIN: usize = 16 * 1024;
+/// However high it is: so many whole records leave in one system call.
+const SEALED_MAX: usize = 64 * SEALED_MIN;
+
 /// The types of TLS records: what else comes first is no TLS.
 const RECORD_TYPES: std::ops::RangeInclusive<u8> = 20..=23;
 
 impl Tls {
     /// A client has come.
-    pub(crate) fn accept(server: Server) -> Self {
-        Self::new(Session::Silent(server))
+    pub(crate) fn accept(server: Server, limit: usize) -> Self {
+        Self::new(Session::Silent(server), limit)
     }
 
     /// We come as a client, to a server of this name.
-    pub(crate) fn connect(client: &Client, name: &str) -> Result<Self, TlsError> {
+    pub(crate) fn connect(client: &Client, name: &str, limit: usize) -> Result<Self, TlsError> {
         let server = ServerName::try_from(name.to_owned()).map_err(|_| TlsError::Internal)?;
         let connection =
             ClientConnection::new(client.config(), server).map_err(|error| fault(&error))?;
-        let session = Session::Live(Box::new(Connection::Client(connection)));
-        Ok(Self { asked: name.into(), ..Self::new(session) })
+        let mut tls = Self::new(Session::Refused(Vec::new()), limit);
+        tls.asked = name.into();
+        tls.live(Connection::Client(connection));
+        Ok(tls)
     }
 
     /// Whether a server can have this name.
@@ -78,12 +87,19 @@ impl Tls {
         ServerName::try_from(name).is_ok()
     }
 
-    fn new(session: Session) -> Self {
+    fn live(&mut self, mut connection: Connection) {
+        connection.set_buffer_limit(Some(self.limit));
+        self.session = Session::Live(Box::new(connection));
+    }
+
+    fn new(session: Session, limit: usize) -> Self {
+        let limit = limit.clamp(SEALED_MIN, SEALED_MAX);
         Self {
             session,
             asked: Box::default(),
             sealed: 0,
             unfed: Vec::new(),
+            limit,
             heads: Heads::default(),
             news: false,
             failed: false,
@@ -110,7 +126,7 @@ impl Tls {
         };
         match accepted.into_connection(server.current()) {
             Ok(connection) => {
-                self.session = Session::Live(Box::new(Connection::Server(connection)));
+                self.live(Connection::Server(connection));
                 self.process()?;
                 let unfed = std::mem::take(&mut self.unfed);
                 self.feed_live(&unfed, &mut []).1
@@ -312,30 +328,25 @@ impl Tls {
         }
     }
 
-    /// Seals the next batch of what is queued, in as few records as can be, unless something that was sealed has
-    /// not left. If the batch is the `last`, close_notify leaves with it.
+    /// Seals what is queued and is not sealed yet, in as few records as can be, and no more than the limit allows. If
+    /// that is the `last`, close_notify leaves with it.
     pub(crate) fn seal(&mut self, queue: &WriteQueue, last: bool) -> io::Result<()> {
         let Session::Live(connection) = &mut self.session else { return Ok(()) };
-        if self.sealed > 0 || queue.is_empty() || self.failed {
-            return Ok(());
+        if self.failed {
+            return Ok(()); // which was an end already
         }
-        let taken = queue.lend(|slices| connection.writer().write_vectored(slices))?;
-        if taken == 0 && !connection.wants_write() {
-            return Err(io::ErrorKind::WriteZero.into()); // the keys are worn out
+        if self.sealed < queue.len() {
+            let taken = queue
+                .lend_behind(self.sealed, |slices| connection.writer().write_vectored(slices))?;
+            if taken == 0 && !connection.wants_write() {
+                return Err(io::ErrorKind::WriteZero.into()); // the keys are worn out
+            }
+            self.sealed += taken;
         }
-        self.sealed = taken;
-        if last && taken == queue.len() {
-            connection.send_close_notify();
+        if last && self.sealed == queue.len() {
+            connection.send_close_notify(); // once, however often it is asked for
         }
         Ok(())
-    }
-
-    /// The end of our side. It is said once, and not after a failure, which was an end already.
-    pub(crate) fn say_close_notify(&mut self) {
-        match &mut self.session {
-            Session::Live(connection) if !self.failed => connection.send_close_notify(),
-            _ => {}
-        }
     }
 
     /// Writes ciphertext, once: `write` makes the call. What has left is dropped from the queue.

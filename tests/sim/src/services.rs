@@ -2,6 +2,7 @@
 
 mod echo;
 mod everything;
+mod tls;
 
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ pub(crate) enum Service {
     Echo,
     /// A handler that uses all there is of the library: timers, pauses, pipes, rooms, messages, names.
     Everything,
+    /// The echo server's handler under TLS, and pipes to it, among peers some of whom mean harm.
+    Tls,
 }
 
 impl Service {
@@ -24,6 +27,7 @@ impl Service {
         match self {
             Self::Echo => "echo",
             Self::Everything => "everything",
+            Self::Tls => "tls",
         }
     }
 
@@ -33,6 +37,7 @@ impl Service {
         match self {
             Self::Echo => echo::furnish(&mut setting),
             Self::Everything => everything::furnish(&mut setting),
+            Self::Tls => tls::furnish(&mut setting),
         }
         setting.world
     }

@@ -19,7 +19,7 @@ fn workspace() -> &'static Path {
 
 #[test]
 fn clean_seeds_end_well_and_are_counted() {
-    for service in ["echo", "everything"] {
+    for service in ["echo", "everything", "tls"] {
         let run = sim(&["--service", service, "--seeds", "60"]);
         let told = text(&run.stdout);
         assert!(run.status.success(), "{told}");
@@ -42,7 +42,7 @@ fn seeds_count_from_one_and_threads_share_them() {
 
 #[test]
 fn a_trace_is_the_same_each_time_and_alone_on_standard_output() {
-    for service in ["echo", "everything"] {
+    for service in ["echo", "everything", "tls"] {
         let mut traces = Vec::new();
         for seed in ["1", "2", "3", "4", "5"] {
             let explain = || sim(&["--service", service, "--seed", seed, "--explain"]);
