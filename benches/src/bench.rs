@@ -3,9 +3,11 @@
 //! ```text
 //!   for each cell:  for each round:  floor, floor again, reactor, libuv, ...
 //!                                    one process each, alone on its core
+//!   for each pair:  for each round:  with, without, without again
 //! ```
 
 mod cells;
+mod pairs;
 mod peers;
 mod plot;
 mod results;
@@ -13,10 +15,11 @@ mod run;
 mod syscalls;
 mod table;
 
-pub use cells::{Cell, Unit, cells};
-pub use peers::{Peer, Ready, Role, peers, prepare};
-pub use plot::{plot_ratios, plot_scale};
-pub use results::{CellResult, Column, LeftOut, Results, Sample};
+pub use cells::{Cell, Scale, Unit, Work, cells};
+pub use pairs::{Figure, Pair, pairs};
+pub use peers::{Mode, Peer, Ready, Role, peers, prepare};
+pub use plot::{plot_ratios, plot_scales};
+pub use results::{CellResult, Column, LeftOut, PairResult, Results, Sample};
 pub use run::{Settings, run};
 pub use syscalls::count as count_system_calls;
 pub use table::tables;

@@ -10,6 +10,7 @@
 //! back; with a rate it is a time that nobody can postpone, so a server that stops for a second has a
 //! second's worth of late messages, and not one.
 
+mod beside;
 mod client;
 mod crowd;
 mod outcome;
@@ -47,10 +48,7 @@ pub struct Load {
 impl Load {
     /// Those that are asked for, and those beside them.
     fn connections_in_all(&self) -> usize {
-        match self.kind {
-            Kind::Echo { bulk, .. } => self.connections.saturating_add(bulk),
-            _ => self.connections,
-        }
+        self.kind.connections_in_all(self.connections)
     }
 }
 
@@ -66,8 +64,8 @@ pub enum Kind {
         lines: bool,
         /// Messages a second over all connections, due at even distances: the open loop.
         rate: Option<f64>,
-        /// So many connections more do as [`Bulk`](Self::Bulk); their bytes count, their messages do not.
-        bulk: usize,
+        /// Connections beside them.
+        others: Others,
     },
     /// A connection that is opened, sends a byte, has it back, and is closed.
     Accept,
@@ -75,11 +73,23 @@ pub enum Kind {
     Churn { size: usize, messages: usize, seed: u64 },
     /// A connection that has had one byte back, and is held.
     Idle,
+    /// As [`Idle`](Self::Idle), until the server ends it; an operation is one that has ended.
+    Expire,
     /// A byte that comes back; as many are on their way as the sockets take, in writes of `size`.
     Bulk { size: usize },
 }
 
 impl Kind {
+    /// Those that are measured, and those beside them.
+    pub fn connections_in_all(&self, connections: usize) -> usize {
+        match self {
+            Self::Echo { others: Others { bulk, idle }, .. } => {
+                connections.saturating_add(*bulk).saturating_add(*idle)
+            }
+            _ => connections,
+        }
+    }
+
     /// Its name on the command line.
     pub fn name(&self) -> &'static str {
         match self {
@@ -87,9 +97,19 @@ impl Kind {
             Self::Accept => "accept",
             Self::Churn { .. } => "churn",
             Self::Idle => "idle",
+            Self::Expire => "expire",
             Self::Bulk { .. } => "bulk",
         }
     }
+}
+
+/// Connections that are held beside those that are measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Others {
+    /// So many do as [`Kind::Bulk`]; their bytes count, their messages do not.
+    pub bulk: usize,
+    /// So many do as [`Kind::Idle`].
+    pub idle: usize,
 }
 
 /// What somebody else does at the moments that matter.
@@ -140,20 +160,23 @@ impl std::error::Error for LoadError {}
 /// If the connections do not fit, cannot be opened, or are not answered. What goes wrong after that is
 /// counted in [`Outcome::errors`].
 pub fn run(load: &Load, watch: &mut dyn Watch) -> Result<Outcome, LoadError> {
-    use scheme::{Accept, Beside, Bulk, Churn, ClosedLoop, Idle, OpenLoop};
+    use beside::Beside;
+    use scheme::{Accept, Bulk, Churn, ClosedLoop, Expire, Idle, OpenLoop};
     match load.kind {
-        Kind::Echo { size, in_flight, rate: None, .. } => {
-            crowd::run(load, Beside::bulk(ClosedLoop { size, in_flight }, load.connections), watch)
+        Kind::Echo { size, in_flight, rate: None, others, .. } => {
+            let scheme = ClosedLoop { size, in_flight };
+            crowd::run(load, Beside::new(scheme, load.connections, others), watch)
         }
-        Kind::Echo { size, rate: Some(rate), .. } => {
+        Kind::Echo { size, rate: Some(rate), others, .. } => {
             let scheme = OpenLoop::new(size, rate, load.connections);
-            crowd::run(load, Beside::bulk(scheme, load.connections), watch)
+            crowd::run(load, Beside::new(scheme, load.connections, others), watch)
         }
         Kind::Accept => crowd::run(load, Accept, watch),
         Kind::Churn { size, messages, seed } => {
             crowd::run(load, Churn::new(size, messages, seed), watch)
         }
         Kind::Idle => crowd::run(load, Idle, watch),
+        Kind::Expire => crowd::run(load, Expire, watch),
         Kind::Bulk { .. } => crowd::run(load, Bulk, watch),
     }
 }

@@ -46,7 +46,7 @@ impl fmt::Display for Report {
         }
         writeln!(f, "measured     {:.3} s", outcome.seconds)?;
         let what = match outcome.mode.as_str() {
-            "accept" | "churn" => "connections",
+            "accept" | "churn" | "expire" => "connections",
             "bulk" => "bytes",
             _ => "messages",
         };

@@ -101,6 +101,16 @@ impl Cores {
         self.server != self.load
     }
 
+    /// Starts a server that may use all cores, as may this thread then.
+    ///
+    /// # Errors
+    /// As of [`Server::start`].
+    pub fn start_anywhere(&self, command: Command) -> Result<Server, String> {
+        pin(&[self.server, self.load])
+            .map_err(|error| format!("cannot use both cores: {error}"))?;
+        Server::start(command)
+    }
+
     /// Starts a server on its core, and leaves this thread on the load's.
     ///
     /// # Errors

@@ -30,7 +30,7 @@ fn results() -> Results {
         unit: "ns per message".to_owned(),
         is_ratio: true,
         connections: 64,
-        is_scale: true,
+        scale: Some("CPU time".to_owned()),
         target: Some(1.05),
         columns: vec![
             column("epoll", [1000.0, 2000.0, 1000.0]),
@@ -46,6 +46,7 @@ fn results() -> Results {
         load_core: 1,
         left_out: Vec::new(),
         cells: vec![cell],
+        pairs: Vec::new(),
         failures: Vec::new(),
     }
 }
@@ -80,10 +81,11 @@ fn peers_and_cells_are_named_and_chosen() {
         "peer tokio, 64 KiB\n",
         "peer gnet\n",
         "cell idle 19000\n",
+        "pair echo 1/1/64, --spin 50us to without, p50, reactor\n",
     ] {
         assert!(all.contains(name), "{name}");
     }
-    let few = list(&["--peers", "libuv;asyncio", "--cells", "bulk"]);
+    let few = list(&["--peers", "libuv;asyncio", "--cells", "bulk,"]);
     assert_eq!(
         few,
         "peer epoll\npeer libuv\npeer asyncio\npeer epoll again\ncell bulk, 64 KiB writes\n"

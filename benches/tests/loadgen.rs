@@ -169,6 +169,30 @@ fn messages_come_back_beside_bulk() {
 }
 
 #[test]
+fn messages_come_back_beside_those_who_say_nothing() {
+    let server = Server::tcp();
+    let echo = ["echo", &server.address, "-n", "5", "--idle", "20", "--count", "100"];
+    let outcome = report("beside-idle", &echo, Ok(())).outcome;
+    assert_eq!((outcome.connections, outcome.connections_answered), (25, 25));
+    assert!(outcome.operations >= 100 && outcome.bytes < 64 * (outcome.operations + 5));
+}
+
+#[test]
+fn who_is_ended_by_the_server_has_expired() {
+    let address = serve(|mut stream| {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        stream.write_all(&byte).unwrap();
+    });
+    let outcome = report("expire", &["expire", &address, "-n", "5"], Ok(())).outcome;
+    assert_eq!((outcome.connections_answered, outcome.operations_in_all), (5, 5));
+    let server = Server::tcp();
+    let stays = ["expire", &server.address, "-n", "5", "--duration", "100ms", "--timeout", "1s"];
+    let output = loadgen(&stays);
+    assert!(output.status.success() && text(&output.stdout).contains("operations   0 connections"));
+}
+
+#[test]
 fn unix_sockets_serve_too() {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("loadgen.sock");
     let target = format!("unix:{}", path.display());

@@ -24,6 +24,10 @@ pub struct Config {
     /// Bytes that one read may take: the size of the loop's one block. Default: 64 KiB; at least 1 KiB.
     /// A datagram that is longer is cut.
     pub block_size: usize,
+    /// For how many connections the tables have room from the start. More fit; then tables grow, and a turn in
+    /// which one does copies it. What is not used yet takes addresses and no memory, where the system gives memory
+    /// by the page; about 200 bytes each. Default: 0, they grow as they are filled.
+    pub connections_expected: usize,
     /// What one turn does for one source.
     pub budgets: Budgets,
     /// The limits of services that are added without any.
@@ -34,8 +38,8 @@ pub struct Config {
     /// all, everything is cut off; [`Duration::MAX`]: as long as it takes.
     pub grace: Duration,
     /// How long the loop may look for work before it sleeps: less latency for more CPU. It looks only
-    /// while that pays: after it has looked in vain, it sleeps at once until a sleep was as short as
-    /// this. Default: 0, it sleeps.
+    /// while that pays: while work comes within this time, and the loop has waited for it longer than it has worked, of late. A
+    /// busy loop sleeps at once, and serves in batches what has come meanwhile. Default: 0, it sleeps.
     pub spin: Duration,
     /// Whether the time in callbacks is measured, for [`Statistics::handler_nanoseconds`]. It costs two
     /// looks at the clock per callback, about 50 ns. Default: no.
@@ -61,6 +65,7 @@ impl Default for Config {
         Self {
             loop_number: 0,
             block_size: 64 * 1024,
+            connections_expected: 0,
             budgets: Budgets::default(),
             limits: Limits::default(),
             panics: Panics::Isolate,

@@ -190,15 +190,16 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    pub(crate) fn new(loop_number: u16, block_size: usize, tap: Tap) -> Self {
+    /// With room for so many connections as are expected.
+    pub(crate) fn new(loop_number: u16, expected: usize, block_size: usize, tap: Tap) -> Self {
         Self {
-            connections: Arena::new(loop_number),
+            connections: Arena::with_capacity(loop_number, expected),
             limits: Vec::new(),
             ready: Vec::new(),
             dirty: Vec::new(),
             gone: Vec::new(),
             infos: ConnMap::new(),
-            timers: Timers::default(),
+            timers: Timers::with_capacity(expected),
             spares: Spares::default(),
             counters: Counters::default(),
             now: 0,

@@ -53,15 +53,20 @@ pub struct Line<'a> {
 /// ```
 #[derive(Clone, Debug)]
 pub struct LineFraming {
-    max: usize,
-    /// Invariant: so many bytes at the start of the input hold no LF.
-    searched: usize,
+    max: u32,
+    /// Invariant: so many bytes at the start of the input, or more, hold no LF.
+    searched: u32,
 }
 
 impl LineFraming {
-    /// Lines of at most `max` bytes, the ending not counted.
+    /// Lines of at most `max` bytes, the ending not counted. A bound of 4 GiB or more is one byte less than that:
+    /// there is one of these for each idle connection, so it is small.
     pub fn new(max: usize) -> Self {
-        Self { max, searched: 0 }
+        Self { max: saturated(max), searched: 0 }
+    }
+
+    fn max(&self) -> usize {
+        self.max as usize
     }
 
     /// The next complete line, consumed; `None` while it is incomplete.
@@ -70,21 +75,21 @@ impl LineFraming {
     /// [`TooLong`] as soon as the line cannot end in time; nothing is consumed.
     pub fn next<'a>(&mut self, input: &'a mut ReadBuffer) -> Result<Option<Line<'a>>, TooLong> {
         let bytes = input.as_slice();
-        let searched = self.searched.min(bytes.len());
+        let searched = bytes.len().min(self.searched as usize);
         match memchr::memchr(b'\n', bytes.get(searched..).unwrap_or_default()) {
             Some(offset) => {
                 let len = searched + offset + 1;
-                if split_ending(bytes.get(..len).unwrap_or_default()).text.len() > self.max {
-                    return Err(TooLong { max: self.max });
+                if split_ending(bytes.get(..len).unwrap_or_default()).text.len() > self.max() {
+                    return Err(TooLong { max: self.max() });
                 }
                 self.searched = 0;
                 Ok(Some(split_ending(input.take_up_to(len))))
             }
             None => {
-                self.searched = bytes.len();
+                self.searched = saturated(bytes.len());
                 // A CR at the end may be half of an ending.
-                if bytes.strip_suffix(b"\r").unwrap_or(bytes).len() > self.max {
-                    return Err(TooLong { max: self.max });
+                if bytes.strip_suffix(b"\r").unwrap_or(bytes).len() > self.max() {
+                    return Err(TooLong { max: self.max() });
                 }
                 Ok(None)
             }
@@ -99,10 +104,14 @@ impl LineFraming {
         self.searched = 0;
         match input.take() {
             [] => Ok(None),
-            text if text.len() > self.max => Err(TooLong { max: self.max }),
+            text if text.len() > self.max() => Err(TooLong { max: self.max() }),
             text => Ok(Some(Line { text, ending: b"" })),
         }
     }
+}
+
+fn saturated(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
 }
 
 fn split_ending(line: &[u8]) -> Line<'_> {
@@ -223,7 +232,7 @@ mod tests {
         for count in 1..=1000 {
             input.append(b"x");
             assert_eq!(framing.next(&mut input), Ok(None));
-            assert_eq!(framing.searched, count);
+            assert_eq!(framing.searched as usize, count);
         }
     }
 

@@ -143,8 +143,13 @@ pub(crate) struct HostOf<H: Handler> {
 }
 
 impl<H: Handler> HostOf<H> {
-    pub(crate) fn new(handler: H, index: ServiceIndex, inbox: Inbox<H::Message>) -> Self {
-        Self { handler, index, sessions: ConnMap::new(), inbox, messages: VecDeque::new() }
+    pub(crate) fn new(
+        handler: H,
+        index: ServiceIndex,
+        inbox: Inbox<H::Message>,
+        sessions: ConnMap<H::Session>,
+    ) -> Self {
+        Self { handler, index, sessions, inbox, messages: VecDeque::new() }
     }
 
     pub(crate) fn inbox(&self) -> &Inbox<H::Message> {

@@ -176,7 +176,11 @@ struct Slot<T> {
 
 impl<T> Arena<T> {
     pub(crate) fn new(loop_number: u16) -> Self {
-        Self { loop_number, slots: Vec::new(), free: Vec::new(), len: 0 }
+        Self::with_capacity(loop_number, 0)
+    }
+
+    pub(crate) fn with_capacity(loop_number: u16, capacity: usize) -> Self {
+        Self { loop_number, slots: Vec::with_capacity(capacity), free: Vec::new(), len: 0 }
     }
 
     /// `None` when all 16.7 million slots are taken.
@@ -298,6 +302,11 @@ impl<T> ConnMap<T> {
     /// An empty map; it takes no memory yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty map with room for the ids of so many connections at a time.
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self { slots: Vec::with_capacity(capacity), len: 0 }
     }
 
     /// Puts `value` under `id`. What the same id had before is given back; what an older owner of the

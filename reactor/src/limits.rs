@@ -86,6 +86,14 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// So many connections as are expected, as far as they are allowed.
+    pub(crate) fn connections_of(&self, expected: usize) -> usize {
+        match self.max_connections {
+            0 => expected,
+            max => expected.min(max),
+        }
+    }
+
     /// The same, with marks that make sense together.
     pub(crate) fn in_order(mut self) -> Self {
         if self.queue_max != 0 {

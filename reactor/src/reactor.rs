@@ -12,6 +12,7 @@ mod reap;
 mod receive;
 mod secure;
 mod shutdown;
+mod spin;
 mod stall;
 mod wait;
 
@@ -26,6 +27,7 @@ use self::connect::Attempt;
 use self::handshake::{Handshakes, Secure};
 use self::receive::DatagramLink;
 use self::shutdown::Phase;
+use self::spin::Spin;
 use self::wait::Link;
 use crate::config::{Config, INBOX_CAPACITY, ServiceConfig};
 use crate::connection::{ServiceIndex, Table};
@@ -188,8 +190,7 @@ pub struct Reactor<D: Driver = MioDriver> {
     complaints: stall::Complaints,
     /// Signals that have arrived and were not told yet. Invariant: each once.
     signals: VecDeque<Signal>,
-    /// Whether looking for work paid, the last time.
-    spin_pays: bool,
+    spin: Spin,
     /// The lists and batches that are being worked off, kept for their memory.
     batch: Vec<ConnId>,
     due: Vec<Token>,
@@ -224,7 +225,7 @@ impl<D: Driver> Reactor<D> {
         let timed = config.time_handlers || !config.stall.is_zero() || tap.is_on();
         let notable = stall::notable(&config, tap.is_on());
         let core = Core {
-            table: Table::new(loop_number, config.block_size, tap),
+            table: Table::new(loop_number, config.connections_expected, config.block_size, tap),
             timers: Arena::new(loop_number),
             outboxes: Arena::new(loop_number),
             connects: Vec::new(),
@@ -240,10 +241,10 @@ impl<D: Driver> Reactor<D> {
             block: ReadBuffer::with_capacity(config.block_size),
             acceptors: Arena::new(loop_number),
             driver,
+            links: ConnMap::with_capacity(config.connections_expected),
             config,
             core,
             admissions: Vec::new(),
-            links: ConnMap::new(),
             sessions: ConnMap::new(),
             handshakes: Vec::new(),
             cipher: Vec::new(),
@@ -258,7 +259,7 @@ impl<D: Driver> Reactor<D> {
             notable,
             complaints: stall::Complaints::default(),
             signals: VecDeque::new(),
-            spin_pays: true,
+            spin: Spin::new(),
             batch: Vec::new(),
             due: Vec::new(),
         }
@@ -382,10 +383,12 @@ impl<D: Driver> Reactor<D> {
         let service = Service::new(ServiceIndex::try_from(index).unwrap_or_else(|_| too_many()));
         self.core.ports.push(Arc::new(Port::new(Arc::clone(&self.alarm))));
         let limits = config.limits.unwrap_or_else(|| self.config.limits.clone());
+        let sessions =
+            ConnMap::with_capacity(limits.connections_of(self.config.connections_expected));
         self.core.table.limits.push(Arc::new(limits.in_order()));
         self.handshakes.push(Handshakes::default());
         self.admissions.push(config.admission);
-        self.hosts.push(Box::new(HostOf::new(handler, service.index, inbox)));
+        self.hosts.push(Box::new(HostOf::new(handler, service.index, inbox, sessions)));
         service
     }
 

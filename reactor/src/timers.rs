@@ -41,6 +41,11 @@ pub(crate) struct Timers {
 const REBUILD_MIN: usize = 64;
 
 impl Timers {
+    /// With room for so many owners.
+    pub(crate) fn with_capacity(capacity: usize) -> Self {
+        Self { heap: BinaryHeap::with_capacity(capacity), stale: 0 }
+    }
+
     /// Makes sure that `owner` is looked at no later than `due`.
     pub(crate) fn arm(&mut self, armed: &mut Nanos, due: Nanos, owner: Token) {
         if due >= *armed {

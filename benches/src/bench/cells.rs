@@ -1,20 +1,42 @@
 //! The work: one cell a row.
 
-use crate::load::Kind;
+use std::time::Duration;
+
+use super::peers::Mode;
+use crate::load::{Kind, Others};
 
 /// One row of the table.
 #[derive(Clone, Debug)]
 pub struct Cell {
-    pub name: &'static str,
-    pub kind: Kind,
-    pub connections: usize,
-    /// A server that can, answers each line by itself; the floor sends back what it has read.
-    pub framed: bool,
+    pub name: String,
+    pub work: Work,
+    /// How the server works.
+    pub mode: Mode,
     pub unit: Unit,
     /// What the reactor's ratio to the floor, or its bytes, are to come to at most.
     pub target: Option<f64>,
+    /// The curve that it is a point of.
+    pub scale: Option<Scale>,
+    /// Only these, or all if there are none.
+    pub only: &'static [&'static str],
     /// It is part of `--quick`.
     pub quick: bool,
+}
+
+/// What is asked of a server.
+#[derive(Clone, Copy, Debug)]
+pub struct Work {
+    pub kind: Kind,
+    pub connections: usize,
+    /// How long it is measured, if not as long as the others.
+    pub duration: Option<Duration>,
+}
+
+impl Work {
+    /// Those that are measured, and those beside them.
+    pub fn connections_in_all(&self) -> usize {
+        self.kind.connections_in_all(self.connections)
+    }
 }
 
 /// What is told of a cell.
@@ -26,7 +48,9 @@ pub enum Unit {
     Connection,
     /// CPU time of the server for 1,024 bytes in and out.
     Kibibyte,
-    /// Bytes of the server's own memory for a connection; it is told as it is, and not as a ratio.
+    /// CPU time of the server for a connection that it ends because its time has passed; no ratio.
+    Expiry,
+    /// Bytes of the server's own memory for a connection; no ratio.
     Memory,
 }
 
@@ -36,71 +60,151 @@ impl Unit {
             Self::Message => "ns per message",
             Self::Connection => "ns per connection",
             Self::Kibibyte => "ns per KiB",
+            Self::Expiry => "ns per connection that expired",
             Self::Memory => "bytes per connection",
+        }
+    }
+
+    /// It is told beside the floor's, and not as it is.
+    pub fn is_ratio(self) -> bool {
+        matches!(self, Self::Message | Self::Connection | Self::Kibibyte)
+    }
+}
+
+/// What is drawn over the number of connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scale {
+    Active,
+    BesideIdle,
+    Expiring,
+    Idle,
+}
+
+impl Scale {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Active => "CPU time for a message, one in flight on each connection",
+            Self::BesideIdle => "CPU time for a message on one of 64 connections, the others idle",
+            Self::Expiring => "CPU time to end a connection whose idle timeout has passed",
+            Self::Idle => "memory of an idle connection",
         }
     }
 }
 
+/// How many connections a curve has points for.
+const CROWDS: [usize; 4] = [10, 100, 1_000, 10_000];
+/// Who is measured where only the growth matters.
+const FEW: &[&str] = &["epoll", "reactor", "reactor, all on", "libuv", "tokio", "epoll again"];
+/// The idle timeout of a server in [`Mode::Expiring`], and long enough for it to pass.
+const EXPIRED: Duration = Duration::from_secs(4);
+
 /// The whole table.
 pub fn cells() -> Vec<Cell> {
-    vec![
-        echo("echo 1/1/64", 1, 1, 64),
-        echo("echo 10/1/64", 10, 1, 64),
-        Cell { quick: true, ..echo("echo 64/1/64", 64, 1, 64) },
-        echo("echo 100/1/64", 100, 1, 64),
-        Cell { quick: true, ..echo("echo 1000/1/64", 1000, 1, 64) },
-        echo("echo 10000/1/64", 10_000, 1, 64),
-        Cell { quick: true, ..echo("echo 64/16/64", 64, 16, 64) },
+    let mut cells = vec![
+        echo(1, 1, 64),
+        echo(10, 1, 64),
+        Cell { quick: true, ..echo(64, 1, 64) },
+        echo(100, 1, 64),
+        Cell { quick: true, ..echo(1_000, 1, 64) },
+        echo(10_000, 1, 64),
+        Cell { quick: true, ..echo(64, 16, 64) },
         Cell {
-            kind: Kind::Echo { size: 64, in_flight: 16, lines: true, rate: None, bulk: 0 },
-            framed: true,
+            name: "echo 64/16/64, a reply a line".to_owned(),
+            work: Work {
+                kind: closed_loop(64, 16, true, Others::default()),
+                ..echo(64, 16, 64).work
+            },
+            mode: Mode::Framed,
             target: Some(1.5),
-            ..echo("echo 64/16/64, a reply a line", 64, 16, 64)
+            ..echo(64, 16, 64)
         },
-        echo("echo 64/1/16KiB", 64, 1, 16 * 1024),
+        echo(64, 1, 16 * 1024),
         Cell {
-            name: "bulk, 64 KiB writes",
-            kind: Kind::Bulk { size: 64 * 1024 },
-            connections: 1,
-            framed: false,
-            unit: Unit::Kibibyte,
             target: Some(1.0),
-            quick: false,
+            ..cell("bulk, 64 KiB writes", Kind::Bulk { size: 64 * 1024 }, 1, Unit::Kibibyte)
         },
         Cell {
-            name: "connect, one byte, close",
-            kind: Kind::Accept,
-            connections: 64,
-            framed: false,
-            unit: Unit::Connection,
             target: Some(1.05),
             quick: true,
+            ..cell("connect, one byte, close", Kind::Accept, 64, Unit::Connection)
         },
-        idle("idle 10000", 10_000),
-        idle("idle 19000", 19_000),
-    ]
+    ];
+    cells.extend(CROWDS.map(beside_idle));
+    cells.extend(CROWDS.map(expiring));
+    cells.extend(CROWDS.into_iter().chain([19_000]).map(idle));
+    cells
 }
 
-fn echo(name: &'static str, connections: usize, in_flight: usize, size: usize) -> Cell {
+fn cell(name: impl Into<String>, kind: Kind, connections: usize, unit: Unit) -> Cell {
     Cell {
-        name,
-        kind: Kind::Echo { size, in_flight, lines: false, rate: None, bulk: 0 },
-        connections,
-        framed: false,
-        unit: Unit::Message,
-        target: Some(1.05),
+        name: name.into(),
+        work: Work { kind, connections, duration: None },
+        mode: Mode::Plain,
+        unit,
+        target: None,
+        scale: None,
+        only: &[],
         quick: false,
     }
 }
 
-fn idle(name: &'static str, connections: usize) -> Cell {
+/// So many messages of `size` bytes in flight on each connection.
+pub(super) fn closed_loop(size: usize, in_flight: usize, lines: bool, others: Others) -> Kind {
+    Kind::Echo { size, in_flight, lines, rate: None, others }
+}
+
+fn echo(connections: usize, in_flight: usize, size: usize) -> Cell {
+    let bytes = match size {
+        size if size % 1024 == 0 => format!("{}KiB", size / 1024),
+        size => size.to_string(),
+    };
+    let kind = closed_loop(size, in_flight, false, Others::default());
     Cell {
-        name,
-        kind: Kind::Idle,
-        connections,
-        framed: false,
-        unit: Unit::Memory,
-        target: Some(200.0),
-        quick: false,
+        target: Some(1.05),
+        scale: (in_flight == 1 && size == 64).then_some(Scale::Active),
+        ..cell(format!("echo {connections}/{in_flight}/{bytes}"), kind, connections, Unit::Message)
+    }
+}
+
+fn beside_idle(crowd: usize) -> Cell {
+    let kind = closed_loop(64, 1, false, Others { idle: crowd, bulk: 0 });
+    Cell {
+        target: Some(1.05),
+        scale: Some(Scale::BesideIdle),
+        only: FEW,
+        ..cell(format!("echo 64/1/64 beside {crowd} idle"), kind, 64, Unit::Message)
+    }
+}
+
+fn expiring(connections: usize) -> Cell {
+    let mut cell = cell(format!("expire {connections}"), Kind::Expire, connections, Unit::Expiry);
+    cell.work.duration = Some(EXPIRED);
+    Cell { mode: Mode::Expiring, scale: Some(Scale::Expiring), ..cell }
+}
+
+fn idle(connections: usize) -> Cell {
+    Cell {
+        target: (connections >= 10_000).then_some(200.0),
+        scale: Some(Scale::Idle),
+        only: if connections >= 10_000 { &[] } else { FEW },
+        ..cell(format!("idle {connections}"), Kind::Idle, connections, Unit::Memory)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn each_cell_has_a_name_of_its_own_and_each_curve_its_points() {
+        let cells = cells();
+        let names: BTreeSet<&str> = cells.iter().map(|cell| cell.name.as_str()).collect();
+        assert_eq!(names.len(), cells.len());
+        assert!(names.contains("echo 64/1/16KiB") && names.contains("idle 19000"));
+        for scale in [Scale::Active, Scale::BesideIdle, Scale::Expiring, Scale::Idle] {
+            let points = cells.iter().filter(|cell| cell.scale == Some(scale));
+            assert!(points.count() >= CROWDS.len(), "{scale:?}");
+        }
     }
 }

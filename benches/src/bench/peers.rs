@@ -17,8 +17,21 @@ pub struct Peer {
     arguments: &'static [&'static str],
     /// What makes it answer each line by itself; `None` if nothing does.
     framed: Option<&'static [&'static str]>,
+    /// What makes it end connections that have been idle for two seconds.
+    expiring: Option<&'static [&'static str]>,
     /// It is part of `--quick`.
     pub quick: bool,
+}
+
+/// How a server works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// It sends back what it has read.
+    Plain,
+    /// One that can, answers each line by itself; the floor sends back what it has read.
+    Framed,
+    /// It ends connections that have been idle for two seconds.
+    Expiring,
 }
 
 /// What a peer is in the table.
@@ -79,6 +92,7 @@ const OURS_ALL: &[&str] = &[
     "127.0.0.1:0",
 ];
 const FRAMED: &[&str] = &["--prefix", ""];
+const EXPIRING: &[&str] = &["--idle-timeout", "2s"];
 const EPOLL: Make = Make::C { source: "epoll.c", library: None };
 const ECHO: Make = Make::Ours { package: "echo", binary: "echo-server" };
 const TOKIO: Make = Make::Theirs { binary: "tokio" };
@@ -91,12 +105,19 @@ pub fn peers() -> Vec<Peer> {
         make,
         arguments,
         framed: None,
+        expiring: None,
         quick: false,
     };
     let python = |script, module| Make::Python { script, module };
     vec![
         Peer { role: Role::Floor, framed: Some(&[]), quick: true, ..peer("epoll", EPOLL, &["0"]) },
-        Peer { role: Role::Ours, framed: Some(FRAMED), quick: true, ..peer("reactor", ECHO, OURS) },
+        Peer {
+            role: Role::Ours,
+            framed: Some(FRAMED),
+            expiring: Some(EXPIRING),
+            quick: true,
+            ..peer("reactor", ECHO, OURS)
+        },
         Peer { role: Role::Ours, framed: Some(FRAMED), ..peer("reactor, all on", ECHO, OURS_ALL) },
         Peer {
             quick: true,
@@ -137,8 +158,12 @@ pub fn prepare(peers: &[Peer]) -> (Vec<Ready>, Vec<LeftOut>) {
 
 impl Ready {
     /// What starts it; `None` if it cannot do this work.
-    pub fn command(&self, framed: bool) -> Option<Command> {
-        let more = if framed { self.peer.framed? } else { &[] };
+    pub fn command(&self, mode: Mode) -> Option<Command> {
+        let more = match mode {
+            Mode::Plain => &[],
+            Mode::Framed => self.peer.framed?,
+            Mode::Expiring => self.peer.expiring?,
+        };
         let mut command = Command::new(&self.program);
         command.args(&self.before).args(self.peer.arguments).args(more).env_remove("RUST_LOG");
         Some(command)

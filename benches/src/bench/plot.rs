@@ -77,26 +77,34 @@ pub fn plot_ratios(results: &Results, file: &Path) -> Drawn {
     Ok(())
 }
 
-/// CPU time of a message over the number of connections, both logarithmic.
+/// One curve a peer over the number of connections, both logarithmic; one panel a scale.
 ///
 /// # Errors
 /// As of [`plot_ratios`].
-pub fn plot_scale(results: &Results, file: &Path) -> Drawn {
-    let mut cells: Vec<&CellResult> = results.cells.iter().filter(|cell| cell.is_scale).collect();
-    cells.sort_by_key(|cell| cell.connections);
-    let area = SVGBackend::new(file, (1000, 600)).into_drawing_area();
+pub fn plot_scales(results: &Results, file: &Path) -> Drawn {
+    let mut scales: Vec<(&str, &str)> = Vec::new();
+    for cell in &results.cells {
+        let scale = cell.scale.as_ref().map(|scale| (scale.as_str(), cell.unit.as_str()));
+        scales.extend(scale.filter(|scale| !scales.contains(scale)));
+    }
+    let panels = scales.len().max(1);
+    let area = SVGBackend::new(file, (1000, 500 * u32::try_from(panels)?)).into_drawing_area();
     area.fill(&WHITE)?;
-    let line = |peer: &str| -> Line {
-        let point = |cell: &&CellResult| {
-            let cost = cell.column(peer)?.spread(|sample| sample.cost)?.median;
-            Some((cell.connections as f64, cost))
+    for (panel, (scale, unit)) in area.split_evenly((panels, 1)).iter().zip(scales) {
+        let mut cells: Vec<&CellResult> =
+            results.cells.iter().filter(|cell| cell.scale.as_deref() == Some(scale)).collect();
+        cells.sort_by_key(|cell| cell.connections);
+        let line = |peer: &str| -> Line {
+            let point = |cell: &&CellResult| {
+                let cost = cell.column(peer)?.spread(|sample| sample.cost)?.median;
+                Some((cell.connections as f64, cost))
+            };
+            (peer.to_owned(), cells.iter().filter_map(point).collect())
         };
-        (peer.to_owned(), cells.iter().filter_map(point).collect())
-    };
-    let drawn: Vec<Line> = names(&cells, |_| true).into_iter().map(line).collect();
-    let across = format!("connections; {}", describe(results));
-    let caption = "CPU time of the server for a message, one in flight on each connection";
-    lines(&area, caption, (&across, "nanoseconds"), &drawn, Legend::Above)?;
+        let drawn: Vec<Line> = names(&cells, |_| true).into_iter().map(line).collect();
+        let across = format!("connections; {}", describe(results));
+        lines(panel, scale, (&across, unit), &drawn, Legend::Above)?;
+    }
     Ok(area.present()?)
 }
 
@@ -139,7 +147,7 @@ mod tests {
             assert!(ratios.contains(text), "{text}");
         }
         assert!(!ratios.contains("idle 10"));
-        plot_scale(&results(), &file("scale")).unwrap();
+        plot_scales(&results(), &file("scale")).unwrap();
         let scale = read(&file("scale"));
         assert!(scale.contains("reactor") && scale.contains("connections"));
         assert!(!ratios.contains("NaN") && !scale.contains("NaN"));
@@ -150,7 +158,7 @@ mod tests {
         let mut results = results();
         results.cells.clear();
         let file = std::env::temp_dir().join(format!("benches-{}-none.svg", std::process::id()));
-        assert!(plot_scale(&results, &file).is_ok() && plot_ratios(&results, &file).is_ok());
+        assert!(plot_scales(&results, &file).is_ok() && plot_ratios(&results, &file).is_ok());
         std::fs::remove_file(file).unwrap();
     }
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::pairs::Figure;
 use crate::machine::Machine;
 use crate::statistics::{Spread, ratios};
 
@@ -16,6 +17,7 @@ pub struct Results {
     pub load_core: usize,
     pub left_out: Vec<LeftOut>,
     pub cells: Vec<CellResult>,
+    pub pairs: Vec<PairResult>,
     /// What went wrong, in words; the sample is missing then.
     pub failures: Vec<String>,
 }
@@ -34,9 +36,10 @@ pub struct CellResult {
     pub unit: String,
     /// Bytes are told as they are, times as ratios to the floor.
     pub is_ratio: bool,
+    /// In all.
     pub connections: usize,
-    /// It belongs to the plot over the number of connections.
-    pub is_scale: bool,
+    /// The curve over the number of connections that it is a point of.
+    pub scale: Option<String>,
     pub target: Option<f64>,
     pub columns: Vec<Column>,
 }
@@ -59,6 +62,53 @@ pub struct Sample {
     pub per_second: f64,
     pub p50_ns: u64,
     pub p99_ns: u64,
+}
+
+/// One server, and what one thing comes to that is different.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PairResult {
+    pub name: String,
+    pub peer: String,
+    pub figure: Figure,
+    pub target: Option<f64>,
+    /// The first, the second, and the second again.
+    pub rounds: Vec<Option<[Sample; 3]>>,
+}
+
+impl PairResult {
+    /// The first to the second.
+    pub fn ratio(&self) -> Option<Spread> {
+        self.spread(|[first, second, _]| (first, second))
+    }
+
+    /// The second to itself.
+    pub fn again(&self) -> Option<Spread> {
+        self.spread(|[_, second, again]| (again, second))
+    }
+
+    fn spread(&self, of: impl Fn(&[Sample; 3]) -> (&Sample, &Sample)) -> Option<Spread> {
+        let rounds = self.rounds.iter().flatten().map(of);
+        let (values, bases): (Vec<_>, Vec<_>) = rounds
+            .map(|(value, base)| (Some(self.figure.of(value)), Some(self.figure.of(base))))
+            .unzip();
+        Spread::of(&ratios(&values, &bases))
+    }
+
+    /// Whether the median, less the noise, is not above the target.
+    pub fn has_reached(&self) -> Option<bool> {
+        Some(self.ratio()?.median - self.again()?.half_width() <= self.target?)
+    }
+}
+
+impl Figure {
+    fn of(self, sample: &Sample) -> f64 {
+        match self {
+            Self::Cost => sample.cost,
+            Self::P50 => sample.p50_ns as f64,
+            Self::P99 => sample.p99_ns as f64,
+            Self::PerSecond => sample.per_second,
+        }
+    }
 }
 
 impl Column {
@@ -125,7 +175,7 @@ pub(super) mod tests {
             unit: "ns per message".to_owned(),
             is_ratio,
             connections,
-            is_scale: is_ratio,
+            scale: is_ratio.then(|| "CPU time".to_owned()),
             target: Some(if is_ratio { 1.05 } else { 200.0 }),
             columns,
         };
@@ -164,8 +214,37 @@ pub(super) mod tests {
                     vec![column("epoll", &[40.0; 3]), column("reactor", &[150.0, 250.0, 160.0])],
                 ),
             ],
+            pairs: vec![pair()],
             failures: Vec::new(),
         }
+    }
+
+    fn pair() -> PairResult {
+        let sample = |p99_ns| Sample { cost: 1.0, per_second: 1.0, p50_ns: 1, p99_ns };
+        let round = |values: [u64; 3]| Some(values.map(sample));
+        PairResult {
+            name: "beside bulk, to without".to_owned(),
+            peer: "reactor".to_owned(),
+            figure: Figure::P99,
+            target: Some(3.0),
+            rounds: vec![
+                round([300, 100, 110]),
+                None,
+                round([820, 200, 180]),
+                round([310, 100, 100]),
+            ],
+        }
+    }
+
+    #[test]
+    fn a_pair_is_the_first_to_the_second_and_its_noise_the_second_to_itself() {
+        let pair = pair();
+        let (ratio, again) = (pair.ratio().unwrap(), pair.again().unwrap());
+        assert_eq!((ratio.lowest, ratio.median, ratio.highest), (3.0, 3.1, 4.1));
+        assert!((again.half_width() - 0.1).abs() < 1e-9);
+        assert_eq!(pair.has_reached(), Some(true), "3.1 less 0.1");
+        assert_eq!(PairResult { target: Some(2.9), ..pair.clone() }.has_reached(), Some(false));
+        assert_eq!(PairResult { rounds: vec![None], ..pair }.has_reached(), None);
     }
 
     #[test]

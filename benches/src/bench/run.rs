@@ -3,13 +3,14 @@
 use std::io;
 use std::time::Duration;
 
-use super::cells::{Cell, Unit};
-use super::peers::{Ready, Role};
-use super::results::{CellResult, Column, LeftOut, Results, Sample};
+use super::cells::{Cell, Unit, Work};
+use super::pairs::{Pair, Side};
+use super::peers::{Mode, Ready, Role};
+use super::results::{CellResult, Column, LeftOut, PairResult, Results, Sample};
 use crate::load::{self, Kind, Load, Outcome, Sources, Watch};
 use crate::machine::Machine;
 use crate::process::Process;
-use crate::server::Cores;
+use crate::server::{Cores, Server};
 
 /// How long an answer may take before a round has failed.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -23,12 +24,12 @@ pub struct Settings {
     pub cores: Cores,
 }
 
-/// Measures all cells; `told` hears of each as it begins and ends.
+/// Measures all cells and pairs; `told` hears of each as it begins, and of what fails.
 pub fn run(
     settings: &Settings,
     peers: &[Ready],
     left_out: Vec<LeftOut>,
-    cells: &[Cell],
+    (cells, pairs): (&[Cell], &[Pair]),
     mut told: impl FnMut(&str),
 ) -> Results {
     let mut results = Results {
@@ -39,32 +40,56 @@ pub fn run(
         load_core: settings.cores.load,
         left_out,
         cells: Vec::new(),
+        pairs: Vec::new(),
         failures: Vec::new(),
+    };
+    let mut rounds = |name: &str, failures: &mut Vec<String>, act: Act<'_>| {
+        for round in 1..=settings.rounds {
+            told(&format!("{name}, round {round} of {}", settings.rounds));
+            act(&mut |peer: &str, why: String| {
+                let failure = format!("{name}: {peer}, round {round}: {why}");
+                told(&failure);
+                failures.push(failure);
+            });
+        }
     };
     for cell in cells {
         let mut result = row(cell, peers);
-        for round in 1..=settings.rounds {
-            told(&format!("{}, round {round} of {}", cell.name, settings.rounds));
-            for column in &mut result.columns {
-                let ready = peers.iter().find(|ready| ready.peer.name == column.peer);
-                let Some(ready) = ready else { continue };
-                let sample = measure(settings, ready, cell);
-                if let Err(why) = &sample {
-                    let failure = format!("{}: {}, round {round}: {why}", cell.name, column.peer);
-                    told(&failure);
-                    results.failures.push(failure);
-                }
-                column.samples.push(sample.ok());
-            }
-        }
+        rounds(&cell.name, &mut results.failures, &mut |failed| {
+            measure_row(settings, peers, cell, &mut result, failed);
+        });
         results.cells.push(result);
+    }
+    for pair in pairs {
+        let Some(ready) = peers.iter().find(|ready| ready.peer.name == pair.peer) else { continue };
+        let mut result = PairResult {
+            name: pair.name.clone(),
+            peer: pair.peer.to_owned(),
+            figure: pair.figure,
+            target: pair.target,
+            rounds: Vec::new(),
+        };
+        rounds(&pair.name, &mut results.failures, &mut |failed| {
+            let round = measure_pair(settings, ready, pair);
+            result.rounds.push(round.map_err(|why| failed(pair.peer, why)).ok());
+        });
+        results.pairs.push(result);
     }
     results
 }
 
+/// Hears of a peer that has failed, and why.
+type Failed<'a> = &'a mut dyn FnMut(&str, String);
+
+/// Does one round.
+type Act<'a> = &'a mut dyn FnMut(Failed<'_>);
+
 /// A row without samples: those who can do the work.
 fn row(cell: &Cell, peers: &[Ready]) -> CellResult {
-    let able = peers.iter().filter(|ready| ready.command(cell.framed).is_some());
+    let able = peers.iter().filter(|ready| {
+        let is_asked = cell.only.is_empty() || cell.only.contains(&ready.peer.name);
+        is_asked && ready.command(cell.mode).is_some()
+    });
     let column = |ready: &Ready| Column {
         peer: ready.peer.name.to_owned(),
         is_floor: ready.peer.role == Role::Floor,
@@ -73,32 +98,64 @@ fn row(cell: &Cell, peers: &[Ready]) -> CellResult {
         samples: Vec::new(),
     };
     CellResult {
-        name: cell.name.to_owned(),
+        name: cell.name.clone(),
         unit: cell.unit.name().to_owned(),
-        is_ratio: cell.unit != Unit::Memory,
-        connections: cell.connections,
-        is_scale: matches!(
-            cell.kind,
-            Kind::Echo { size: 64, in_flight: 1, lines: false, rate: None, bulk: 0 }
-        ),
+        is_ratio: cell.unit.is_ratio(),
+        connections: cell.work.connections_in_all(),
+        scale: cell.scale.map(|scale| scale.name().to_owned()),
         target: cell.target,
         columns: able.map(column).collect(),
     }
 }
 
-/// One round of one peer: a process of its own, from its start to its end.
-fn measure(settings: &Settings, ready: &Ready, cell: &Cell) -> Result<Sample, String> {
-    let command = ready.command(cell.framed).ok_or("it cannot do this")?;
-    let server = settings.cores.start(command)?;
-    let process = server.process();
-    let mut meter = Meter::new(process).map_err(|error| error.to_string())?;
+/// One round of a row: each of its peers in turn.
+fn measure_row(
+    settings: &Settings,
+    peers: &[Ready],
+    cell: &Cell,
+    result: &mut CellResult,
+    failed: Failed<'_>,
+) {
+    for column in &mut result.columns {
+        let ready = peers.iter().find(|ready| ready.peer.name == column.peer);
+        let sample = ready
+            .and_then(|ready| ready.command(cell.mode))
+            .ok_or_else(|| "it cannot do this".to_owned())
+            .and_then(|command| settings.cores.start(command))
+            .and_then(|server| measure(settings, &server, &cell.work, cell.unit));
+        column.samples.push(sample.map_err(|why| failed(&column.peer, why)).ok());
+    }
+}
+
+/// One round of a pair: the first, the second, the second again.
+fn measure_pair(settings: &Settings, ready: &Ready, pair: &Pair) -> Result<[Sample; 3], String> {
+    let measure = |side: &Side| {
+        let mut command = ready.command(Mode::Plain).ok_or("it cannot do this")?;
+        command.args(side.more);
+        let server = match side.anywhere {
+            true => settings.cores.start_anywhere(command)?,
+            false => settings.cores.start(command)?,
+        };
+        measure(settings, &server, &side.work, Unit::Message)
+    };
+    Ok([measure(&pair.first)?, measure(&pair.second)?, measure(&pair.second)?])
+}
+
+/// What a server that has just been started makes of its work.
+fn measure(
+    settings: &Settings,
+    server: &Server,
+    work: &Work,
+    unit: Unit,
+) -> Result<Sample, String> {
+    let mut meter = Meter::new(server.process()).map_err(|error| error.to_string())?;
     let load = Load {
         target: server.target().clone(),
-        sources: sources(&cell.kind),
-        kind: cell.kind,
-        connections: cell.connections,
+        sources: sources(&work.kind),
+        kind: work.kind,
+        connections: work.connections,
         warm_up: settings.warm_up,
-        duration: settings.duration,
+        duration: work.duration.unwrap_or(settings.duration),
         count: None,
         patience: PATIENCE,
         everyone: true,
@@ -107,13 +164,13 @@ fn measure(settings: &Settings, ready: &Ready, cell: &Cell) -> Result<Sample, St
     if let Some((name, count)) = outcome.errors.first_key_value() {
         return Err(format!("{count} x {name}"));
     }
-    sample(cell.unit, &meter, &outcome)
+    sample(unit, &meter, &outcome)
 }
 
 fn sample(unit: Unit, meter: &Meter, outcome: &Outcome) -> Result<Sample, String> {
     let nanoseconds = meter.cpu_time.as_secs_f64() * 1e9;
     let (amount, count) = match unit {
-        Unit::Message | Unit::Connection => (nanoseconds, outcome.operations as f64),
+        Unit::Message | Unit::Connection | Unit::Expiry => (nanoseconds, outcome.operations as f64),
         Unit::Kibibyte => (nanoseconds, outcome.bytes as f64 / 1024.0),
         Unit::Memory => (meter.grown, outcome.connections_answered as f64),
     };

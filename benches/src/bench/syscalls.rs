@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::peers::Ready;
-use crate::load::{self, Kind, Load, Sources};
+use super::peers::{Mode, Ready};
+use crate::load::{self, Kind, Load, Others, Sources};
 use crate::machine::root;
 use crate::server::Server;
 
@@ -39,7 +39,7 @@ fn traced(
     messages: u64,
 ) -> Result<(BTreeMap<String, u64>, u64), String> {
     let page = root().join(format!("target/strace-{}.txt", std::process::id()));
-    let inner = ready.command(false).ok_or("it cannot do this")?;
+    let inner = ready.command(Mode::Plain).ok_or("it cannot do this")?;
     let mut command = Command::new("strace");
     command.args(["-f", "-c", "-o"]).arg(&page).arg(inner.get_program()).args(inner.get_args());
     let tracer = Server::start({
@@ -49,7 +49,13 @@ fn traced(
     let load = Load {
         target: tracer.target().clone(),
         sources: Sources::Any,
-        kind: Kind::Echo { size: 64, in_flight: 1, lines: false, rate: None, bulk: 0 },
+        kind: Kind::Echo {
+            size: 64,
+            in_flight: 1,
+            lines: false,
+            rate: None,
+            others: Others::default(),
+        },
         connections,
         warm_up: Duration::from_millis(100),
         duration: Duration::from_secs(120),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::results::{CellResult, Column, Results};
+use super::results::{CellResult, Column, PairResult, Results};
 use crate::report::time;
 use crate::statistics::Spread;
 
@@ -38,15 +38,14 @@ fn write(results: &Results, out: &mut String) -> std::fmt::Result {
         writeln!(out, "\nLatency in the closed loop, as the load saw it: medians of p50 / p99\n")?;
         rows(&ratios, out, |_, column| latency(column))?;
     }
-    let memory: Vec<&CellResult> = results.cells.iter().filter(|cell| !cell.is_ratio).collect();
-    if !memory.is_empty() {
-        writeln!(
-            out,
-            "\nBytes of the server's own memory for a connection: median (lowest-highest)\n"
-        )?;
-        rows(&memory, out, |cell, column| cell.figure(column).map(|spread| spread_of(&spread, 0)))?;
+    for unit in units(&results.cells) {
+        let cells: Vec<&CellResult> =
+            results.cells.iter().filter(|cell| !cell.is_ratio && cell.unit == unit).collect();
+        writeln!(out, "\nOf the server's own, {unit}: median (lowest-highest)\n")?;
+        rows(&cells, out, |cell, column| cell.figure(column).map(|spread| spread_of(&spread, 0)))?;
     }
-    targets(&results.cells, out)?;
+    pairs(&results.pairs, out)?;
+    targets(results, out)?;
     for left_out in &results.left_out {
         writeln!(out, "\nLeft out: {} ({})", left_out.name, left_out.why)?;
     }
@@ -54,6 +53,37 @@ fn write(results: &Results, out: &mut String) -> std::fmt::Result {
         writeln!(out, "\nFailed: {failure}")?;
     }
     Ok(())
+}
+
+/// The units of what is told as it is, in their order.
+fn units(cells: &[CellResult]) -> Vec<&str> {
+    let mut units: Vec<&str> = Vec::new();
+    for cell in cells.iter().filter(|cell| !cell.is_ratio) {
+        if !units.contains(&cell.unit.as_str()) {
+            units.push(&cell.unit);
+        }
+    }
+    units
+}
+
+/// A row a pair.
+fn pairs(pairs: &[PairResult], out: &mut String) -> std::fmt::Result {
+    if pairs.is_empty() {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "\nThe same server with one thing different: median (lowest-highest) of the ratios\n"
+    )?;
+    let head = ["work", "server", "figure", "ratio", "noise: the same again"].map(str::to_owned);
+    let mut lines = vec![head.to_vec()];
+    for pair in pairs {
+        let told = |spread: Option<Spread>| spread.map(|it| spread_of(&it, 2)).unwrap_or_default();
+        let (name, peer) = (pair.name.clone(), pair.peer.clone());
+        let figure = pair.figure.name().to_owned();
+        lines.push(vec![name, peer, figure, told(pair.ratio()), told(pair.again())]);
+    }
+    grid(&lines, out)
 }
 
 /// One table: a row a cell, a column a peer.
@@ -75,11 +105,17 @@ fn rows(
         let figures = peers.iter().map(|peer| of(peer).unwrap_or_default());
         lines.push(std::iter::once(cell.name.clone()).chain(figures).collect());
     }
+    grid(&lines, out)
+}
+
+/// Lines of cells, the first one the head, each column as wide as its widest.
+fn grid(lines: &[Vec<String>], out: &mut String) -> std::fmt::Result {
+    let columns = lines.first().map_or(0, Vec::len);
     let width = |index: usize| {
         let cells = lines.iter().filter_map(|line| line.get(index));
         cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
     };
-    let widths: Vec<usize> = (0..=peers.len()).map(width).collect();
+    let widths: Vec<usize> = (0..columns).map(width).collect();
     for (number, line) in lines.iter().enumerate() {
         let cells = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
         writeln!(out, "| {} |", cells.collect::<Vec<_>>().join(" | "))?;
@@ -115,27 +151,30 @@ fn latency(column: &Column) -> Option<String> {
     Some(format!("{} / {}", median(|sample| sample.p50_ns)?, median(|sample| sample.p99_ns)?))
 }
 
-fn targets(cells: &[CellResult], out: &mut String) -> std::fmt::Result {
+fn targets(results: &Results, out: &mut String) -> std::fmt::Result {
     writeln!(
         out,
-        "\nA target is reached when the median, less half the floor's spread against itself, is at it."
+        "\nA target is reached when the median, less half the spread of the same against itself, is at it.\n"
     )?;
-    for cell in cells {
+    let mut tell = |name: &str, peer: &str, median: f64, target: f64, by: &str, reached: bool| {
+        let verdict = if reached { "reached" } else { "not reached" };
+        writeln!(out, "- {name}, {peer}: {median:.2} of {target:.2} ({by}): {verdict}")
+    };
+    for cell in &results.cells {
         let Some(target) = cell.target else { continue };
         for column in cell.columns.iter().filter(|column| column.is_ours) {
-            let (Some(spread), Some(has_reached)) = (cell.figure(column), cell.has_reached(column))
-            else {
-                continue;
-            };
-            let verdict = if has_reached { "reached" } else { "not reached" };
-            writeln!(
-                out,
-                "- {}, {}: {:.2} of {target:.2} ({}): {verdict}",
-                cell.name,
-                column.peer,
-                spread.median,
-                cell.unit_or_noise()
-            )?;
+            if let (Some(spread), Some(reached)) = (cell.figure(column), cell.has_reached(column)) {
+                let by = cell.unit_or_noise();
+                tell(&cell.name, &column.peer, spread.median, target, &by, reached)?;
+            }
+        }
+    }
+    for pair in &results.pairs {
+        if let (Some(target), Some(spread), Some(again), Some(reached)) =
+            (pair.target, pair.ratio(), pair.again(), pair.has_reached())
+        {
+            let by = format!("{}, noise {:.2}", pair.figure.name(), again.half_width());
+            tell(&pair.name, &pair.peer, spread.median, target, &by, reached)?;
         }
     }
     Ok(())
@@ -168,6 +207,11 @@ mod tests {
         assert!(text.contains("Left out: gnet (no Go)"));
         assert!(text.contains("- echo 1/1/64, reactor: 1.10 of 1.05 (noise 0.03): not reached"));
         assert!(text.contains("1.0 us / 2.0 us"));
+        let row = text.lines().find(|line| line.starts_with("| beside bulk")).unwrap();
+        assert!(row.contains("| 3.10 (3.00-4.10) | 1.00 (0.90-1.10)"), "{row}");
+        assert!(text.contains(
+            "- beside bulk, to without, reactor: 3.10 of 3.00 (p99, noise 0.10): reached"
+        ));
     }
 
     #[test]

@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use benches::bench::{
-    Cell, Peer, Results, Role, Settings, cells, count_system_calls, peers, plot_ratios, plot_scale,
-    prepare, run, tables,
+    Cell, Pair, Peer, Results, Role, Settings, cells, count_system_calls, pairs, peers,
+    plot_ratios, plot_scales, prepare, run, tables,
 };
 use benches::machine::root;
 use benches::server::Cores;
@@ -35,10 +35,10 @@ struct Arguments {
     /// Only peers whose names contain one of these; the floor is always among them
     #[arg(long, value_name = "NAME", value_delimiter = ';')]
     peers: Vec<String>,
-    /// Only cells whose names contain one of these
+    /// Only cells and pairs whose names contain one of these
     #[arg(long, value_name = "NAME", value_delimiter = ';')]
     cells: Vec<String>,
-    /// Names the peers and the cells
+    /// Names the peers, the cells and the pairs
     #[arg(long)]
     list: bool,
     /// Counts system calls of a message instead, with strace
@@ -66,10 +66,14 @@ fn act(arguments: Arguments) -> Result<(), Failure> {
         })?;
         return show(&results, &out);
     }
-    let (peers, cells) = choose(&arguments)?;
+    let Chosen { peers, cells, pairs } = choose(&arguments)?;
     if arguments.list {
         let names = peers.iter().map(|peer| format!("peer {}\n", peer.name));
         let names = names.chain(cells.iter().map(|cell| format!("cell {}\n", cell.name)));
+        let names =
+            names.chain(pairs.iter().map(|pair| {
+                format!("pair {}, {}, {}\n", pair.name, pair.figure.name(), pair.peer)
+            }));
         return print(&names.collect::<String>());
     }
     tell("building");
@@ -87,7 +91,7 @@ fn act(arguments: Arguments) -> Result<(), Failure> {
     if !settings.cores.are_two() {
         tell("there is one core for the servers and the load: times mean little");
     }
-    let results = run(&settings, &ready, left_out, &cells, tell);
+    let results = run(&settings, &ready, left_out, (&cells, &pairs), tell);
     write(&results, &out).map_err(|error| cannot_write(&out, &*error))?;
     show(&results, &out)?;
     match results.failures.len() {
@@ -96,7 +100,14 @@ fn act(arguments: Arguments) -> Result<(), Failure> {
     }
 }
 
-fn choose(arguments: &Arguments) -> Result<(Vec<Peer>, Vec<Cell>), Failure> {
+/// What is measured.
+struct Chosen {
+    peers: Vec<Peer>,
+    cells: Vec<Cell>,
+    pairs: Vec<Pair>,
+}
+
+fn choose(arguments: &Arguments) -> Result<Chosen, Failure> {
     let is_named = |names: &[String], name: &str| {
         names.is_empty() || names.iter().any(|part| name.contains(part.as_str()))
     };
@@ -112,17 +123,23 @@ fn choose(arguments: &Arguments) -> Result<(Vec<Peer>, Vec<Cell>), Failure> {
     let cells: Vec<Cell> = cells()
         .into_iter()
         .filter(|cell| cell.quick || !quick || !arguments.cells.is_empty())
-        .filter(|cell| is_named(&arguments.cells, cell.name))
+        .filter(|cell| is_named(&arguments.cells, &cell.name))
+        .collect();
+    let pairs: Vec<Pair> = pairs()
+        .into_iter()
+        .filter(|_| !quick || !arguments.cells.is_empty())
+        .filter(|pair| is_named(&arguments.cells, &pair.name))
+        .filter(|pair| peers.iter().any(|peer| peer.name == pair.peer))
         .collect();
     if peers.iter().all(|peer| matches!(peer.role, Role::Floor | Role::FloorAgain))
         && !arguments.peers.is_empty()
     {
         return Err(Failure::usage("no peer has such a name; --list names them"));
     }
-    if cells.is_empty() {
-        return Err(Failure::usage("no cell has such a name; --list names them"));
+    if cells.is_empty() && pairs.is_empty() {
+        return Err(Failure::usage("no cell and no pair has such a name; --list names them"));
     }
-    Ok((peers, cells))
+    Ok(Chosen { peers, cells, pairs })
 }
 
 fn settings(arguments: &Arguments) -> Result<Settings, Failure> {
@@ -167,8 +184,8 @@ fn show(results: &Results, out: &Path) -> Result<(), Failure> {
         if results.cells.iter().any(|cell| cell.is_ratio) {
             plot_ratios(results, &out.join("ratios.svg"))?;
         }
-        match results.cells.iter().any(|cell| cell.is_scale) {
-            true => plot_scale(results, &out.join("scale.svg")),
+        match results.cells.iter().any(|cell| cell.scale.is_some()) {
+            true => plot_scales(results, &out.join("scale.svg")),
             false => Ok(()),
         }
     };

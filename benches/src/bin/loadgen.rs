@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use benches::load::{self, Kind, Load, Outcome, Progress, Sources, Target, Watch};
+use benches::load::{self, Kind, Load, Others, Outcome, Progress, Sources, Target, Watch};
 use benches::process::{Held, Process};
 use benches::report::{Memory, Report};
 use clap::{Args, Parser, Subcommand};
@@ -42,6 +42,9 @@ enum Mode {
         /// So many connections more send and read beside them, as fast as they can
         #[arg(long, value_name = "N", default_value_t = 0)]
         bulk: usize,
+        /// So many connections more are held beside them, and say nothing
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        idle: usize,
         #[command(flatten)]
         common: Common,
     },
@@ -66,6 +69,12 @@ enum Mode {
     },
     /// Connections that exchange one byte and are held for the duration
     Idle {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Connections that exchange one byte and wait for the server to end them; an operation is one that it has
+    /// ended
+    Expire {
         #[command(flatten)]
         common: Common,
     },
@@ -120,14 +129,16 @@ fn main() -> ExitCode {
 
 fn act(mode: Mode) -> Result<(), Failure> {
     let (kind, common) = match mode {
-        Mode::Echo { size, in_flight, lines, rate, bulk, common } => {
-            (Kind::Echo { size, in_flight, lines, rate, bulk }, common)
+        Mode::Echo { size, in_flight, lines, rate, bulk, idle, common } => {
+            let others = Others { bulk, idle };
+            (Kind::Echo { size, in_flight, lines, rate, others }, common)
         }
         Mode::Accept { common } => (Kind::Accept, common),
         Mode::Churn { size, messages, seed, common } => {
             (Kind::Churn { size, messages, seed }, common)
         }
         Mode::Idle { common } => (Kind::Idle, common),
+        Mode::Expire { common } => (Kind::Expire, common),
         Mode::Bulk { size, common } => (Kind::Bulk { size }, common),
     };
     let load = common.load(kind);

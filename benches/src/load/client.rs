@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::time::Instant;
 
+use mio::event::Event;
+
 use super::pattern::Pattern;
 use super::socket::Stream;
 
@@ -29,7 +31,16 @@ pub(super) struct Client {
     pub(super) lifetime: usize,
     /// The socket has taken no more; an event will tell when it does.
     is_blocked: bool,
+    /// The socket may hold more than was read; no event will tell.
+    is_unread: bool,
+    /// The server has finished, or there was an error: a short read proves nothing any more.
+    has_hung_up: bool,
+    /// It is to be served again without an event. Invariant: whether it is on the crowd's list.
+    pub(super) is_listed: bool,
 }
+
+/// What is read or written at a time, so that one connection does not hold up the others. In rooms and in pieces.
+const BUDGET: usize = 2;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
@@ -91,17 +102,34 @@ impl Client {
             since,
             lifetime: usize::MAX,
             is_blocked: false,
+            is_unread: false,
+            has_hung_up: false,
+            is_listed: false,
         }
     }
 
-    /// The socket may take bytes again.
-    pub(super) fn unblock(&mut self) {
-        self.is_blocked = false;
+    /// Remembers what an event tells, until it is used up.
+    pub(super) fn note(&mut self, event: &Event) {
+        self.is_blocked &= !event.is_writable();
+        self.has_hung_up |= event.is_read_closed() || event.is_error();
+        self.is_unread |= event.is_readable() || self.has_hung_up;
     }
 
-    /// Sends what it may, `piece` bytes at a time, until the socket takes no more.
+    pub(super) fn is_readable(&self) -> bool {
+        self.is_unread
+    }
+
+    /// A budget was spent before all was done.
+    pub(super) fn has_more(&self) -> bool {
+        self.is_unread || (self.sent < self.allowed && !self.is_blocked)
+    }
+
+    /// Sends what it may, `piece` bytes at a time, until the socket takes no more or the budget is spent.
     pub(super) fn write(&mut self, pattern: &Pattern, piece: usize) -> Result<(), Fault> {
-        while self.sent < self.allowed && !self.is_blocked {
+        for _ in 0..BUDGET {
+            if self.sent == self.allowed || self.is_blocked {
+                break;
+            }
             let len = piece.min(self.allowed - self.sent);
             match self.stream.write(pattern.at(self.start, self.sent, len)) {
                 Ok(count) => self.sent += count,
@@ -113,20 +141,18 @@ impl Client {
         Ok(())
     }
 
-    /// Reads all that is there. A read that does not fill the room has emptied the socket, unless the end
-    /// came with it.
-    pub(super) fn read(
-        &mut self,
-        pattern: &Pattern,
-        room: &mut [u8],
-        hang_up: bool,
-    ) -> Result<Arrived, Fault> {
+    /// Reads what is there, or its budget. A read that does not fill the room has emptied the socket, unless
+    /// the end came with it.
+    pub(super) fn read(&mut self, pattern: &Pattern, room: &mut [u8]) -> Result<Arrived, Fault> {
         let mut arrived = Arrived::default();
-        loop {
+        for _ in 0..BUDGET {
             let count = match self.stream.read(room) {
                 Ok(0) => return Ok(Arrived { end: true, ..arrived }),
                 Ok(count) => count,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(arrived),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.is_unread = false;
+                    break;
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error.into()),
             };
@@ -136,10 +162,12 @@ impl Client {
             }
             self.received += count;
             arrived.bytes += count;
-            if count < room.len() && !hang_up {
-                return Ok(arrived);
+            if count < room.len() && !self.has_hung_up {
+                self.is_unread = false;
+                break;
             }
         }
+        Ok(arrived)
     }
 }
 
@@ -157,7 +185,7 @@ mod tests {
     }
 
     fn read(client: &mut Client, pattern: &Pattern) -> Result<Arrived, Fault> {
-        client.read(pattern, &mut [0; PIECE], false)
+        client.read(pattern, &mut [0; PIECE])
     }
 
     #[test]
@@ -207,8 +235,10 @@ mod tests {
         let (mut client, _server) = pair(&pattern);
         client.allowed = usize::MAX;
         client.write(&pattern, PIECE).unwrap();
-        assert!(client.is_blocked && client.sent > PIECE);
-        client.unblock();
-        assert!(!client.is_blocked);
+        assert!(client.has_more() && client.sent == BUDGET * PIECE);
+        while client.has_more() {
+            client.write(&pattern, PIECE).unwrap();
+        }
+        assert!(client.is_blocked && client.sent < client.allowed);
     }
 }

@@ -49,6 +49,8 @@ struct Crowd<'a, S> {
     room: Vec<u8>,
     tally: Tally,
     phase: Phase,
+    /// Those that have spent their budgets, by key.
+    again: Vec<usize>,
     /// Memory for the numbers of connections that have a message due.
     numbers: Vec<usize>,
     next_tick: Instant,
@@ -92,6 +94,7 @@ impl<'a, S: Scheme> Crowd<'a, S> {
             room: vec![0; ROOM],
             tally: Tally::new(),
             phase: Phase::Opening { from: now },
+            again: Vec::new(),
             numbers: Vec::new(),
             next_tick: now + TICK,
         })
@@ -111,8 +114,15 @@ impl<'a, S: Scheme> Crowd<'a, S> {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 polled => polled.map_err(system)?,
             }
+            let again = std::mem::take(&mut self.again);
             for event in &events {
-                self.attend(event);
+                self.attend(event.token().0, Some(event));
+            }
+            for key in again {
+                if let Some(client) = self.clients.get_mut(key) {
+                    client.is_listed = false;
+                    self.attend(key, None);
+                }
             }
         }
     }
@@ -180,15 +190,29 @@ impl<'a, S: Scheme> Crowd<'a, S> {
                 continue;
             };
             client.allowed += message;
-            if let Err(fault) = client.write(&self.pattern, piece) {
-                self.fail(key.unwrap_or_default(), &fault);
+            match client.write(&self.pattern, piece) {
+                Ok(()) => self.list(key.unwrap_or_default()),
+                Err(fault) => self.fail(key.unwrap_or_default(), &fault),
             }
         }
         self.numbers = numbers;
         next
     }
 
+    /// Notes who has spent its budget.
+    fn list(&mut self, key: usize) {
+        if let Some(client) = self.clients.get_mut(key)
+            && client.has_more()
+            && !std::mem::replace(&mut client.is_listed, true)
+        {
+            self.again.push(key);
+        }
+    }
+
     fn wait(&self, now: Instant, next: Option<Instant>) -> Duration {
+        if !self.again.is_empty() {
+            return Duration::ZERO;
+        }
         let phase_ends = match self.phase {
             Phase::Opening { from } => from + self.load.patience,
             Phase::WarmUp { until } | Phase::Draining { until, .. } => until,
@@ -203,10 +227,9 @@ impl<'a, S: Scheme> Crowd<'a, S> {
         }
     }
 
-    fn attend(&mut self, event: &Event) {
-        let key = event.token().0;
+    fn attend(&mut self, key: usize, event: Option<&Event>) {
         match self.serve(key, event) {
-            Ok(Next::Stay) => {}
+            Ok(Next::Stay) => self.list(key),
             Ok(Next::Close) => drop(self.clients.try_remove(key)),
             Ok(Next::Reset) => {
                 if let Some(client) = self.clients.try_remove(key) {
@@ -218,7 +241,7 @@ impl<'a, S: Scheme> Crowd<'a, S> {
         }
     }
 
-    fn serve(&mut self, key: usize, event: &Event) -> Result<Next, Fault> {
+    fn serve(&mut self, key: usize, event: Option<&Event>) -> Result<Next, Fault> {
         let (running, piece) = (self.is_running(), self.piece());
         let is_new_until_answered = self.is_new_until_answered();
         let Some(client) = self.clients.get_mut(key) else { return Ok(Next::Stay) };
@@ -230,16 +253,15 @@ impl<'a, S: Scheme> Crowd<'a, S> {
             self.new -= usize::from(!is_new_until_answered);
             self.scheme.opened(client, Instant::now());
         }
-        if event.is_writable() {
-            client.unblock();
-            client.write(&self.pattern, piece)?;
+        if let Some(event) = event {
+            client.note(event);
         }
-        if !event.is_readable() && !event.is_read_closed() && !event.is_error() {
+        if !client.is_readable() {
+            client.write(&self.pattern, piece)?;
             return Ok(Next::Stay);
         }
-        let hang_up = event.is_read_closed() || event.is_error();
         let is_first = client.received == 0;
-        let arrived = client.read(&self.pattern, &mut self.room, hang_up)?;
+        let arrived = client.read(&self.pattern, &mut self.room)?;
         let mut next = Next::Stay;
         if arrived.bytes > 0 {
             let now = Instant::now();
@@ -249,7 +271,10 @@ impl<'a, S: Scheme> Crowd<'a, S> {
             next = self.scheme.advance(client, now, running, &mut self.tally);
         }
         match (arrived.end, client.state, next) {
-            (true, State::Finishing, _) => return Ok(Next::Close),
+            (true, State::Finishing, _) => {
+                self.scheme.ended(client, Instant::now(), &mut self.tally);
+                return Ok(Next::Close);
+            }
             (true, _, Next::Stay) => return Err(Fault::ClosedEarly),
             _ => {}
         }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
-use super::client::Client;
+use super::client::{Client, State};
 use super::outcome::Tally;
 
 /// What becomes of a connection.
@@ -37,6 +37,9 @@ pub(super) trait Scheme {
         running: bool,
         tally: &mut Tally,
     ) -> Next;
+
+    /// The server has ended one that waited for it.
+    fn ended(&mut self, _: &Client, _: Instant, _: &mut Tally) {}
 
     /// Adds the numbers of connections that have a message more to send, and says when the next one has.
     fn due(&mut self, _: Instant, _: &mut Vec<usize>) -> Option<Instant> {
@@ -252,6 +255,24 @@ impl Scheme for Idle {
     }
 }
 
+/// One byte, and then the server's end.
+pub(super) struct Expire;
+
+impl Scheme for Expire {
+    fn opened(&mut self, client: &mut Client, _: Instant) {
+        client.allowed = 1;
+    }
+
+    fn advance(&mut self, client: &mut Client, _: Instant, _: bool, _: &mut Tally) -> Next {
+        client.state = State::Finishing;
+        Next::Stay
+    }
+
+    fn ended(&mut self, client: &Client, now: Instant, tally: &mut Tally) {
+        tally.operation(client.since, now);
+    }
+}
+
 /// As much as goes.
 pub(super) struct Bulk;
 
@@ -270,74 +291,6 @@ impl Scheme for Bulk {
 
     fn stop(&mut self, client: &mut Client) {
         client.allowed = client.sent;
-    }
-}
-
-/// Connections of one scheme, and behind them others that do as [`Bulk`].
-pub(super) struct Beside<S> {
-    scheme: S,
-    /// Connections with this number and above are the others.
-    from: usize,
-}
-
-impl<S> Beside<S> {
-    pub(super) fn bulk(scheme: S, from: usize) -> Self {
-        Self { scheme, from }
-    }
-
-    fn is_bulk(&self, client: &Client) -> bool {
-        client.number >= self.from
-    }
-}
-
-impl<S: Scheme> Scheme for Beside<S> {
-    fn opened(&mut self, client: &mut Client, now: Instant) {
-        match self.is_bulk(client) {
-            true => Bulk.opened(client, now),
-            false => self.scheme.opened(client, now),
-        }
-    }
-
-    fn begin(&mut self, client: &mut Client, now: Instant) {
-        match self.is_bulk(client) {
-            true => Bulk.begin(client, now),
-            false => self.scheme.begin(client, now),
-        }
-    }
-
-    fn advance(
-        &mut self,
-        client: &mut Client,
-        now: Instant,
-        running: bool,
-        tally: &mut Tally,
-    ) -> Next {
-        match self.is_bulk(client) {
-            true => Bulk.advance(client, now, running, tally),
-            false => self.scheme.advance(client, now, running, tally),
-        }
-    }
-
-    fn due(&mut self, now: Instant, numbers: &mut Vec<usize>) -> Option<Instant> {
-        self.scheme.due(now, numbers)
-    }
-
-    fn message(&self) -> usize {
-        self.scheme.message()
-    }
-
-    fn stop(&mut self, client: &mut Client) {
-        match self.is_bulk(client) {
-            true => Bulk.stop(client),
-            false => self.scheme.stop(client),
-        }
-    }
-
-    fn unanswered(&self, client: &Client, now: Instant, tally: &mut Tally) {
-        match self.is_bulk(client) {
-            true => Bulk.unanswered(client, now, tally),
-            false => self.scheme.unanswered(client, now, tally),
-        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Model, Service};
-use crate::load::{self, Kind, Load, Sources, Watch};
+use crate::load::{self, Kind, Load, Others, Sources, Watch};
 use crate::machine::Machine;
 use crate::process::{Held, Process};
 use crate::server::{Server, pin, usable};
@@ -126,7 +126,13 @@ impl Row {
         let load = Load {
             target: server.target().clone(),
             sources: Sources::Any,
-            kind: Kind::Echo { size: LINE, in_flight: 1, lines: true, rate: None, bulk: 0 },
+            kind: Kind::Echo {
+                size: LINE,
+                in_flight: 1,
+                lines: true,
+                rate: None,
+                others: Others::default(),
+            },
             connections: self.clients,
             warm_up: settings.duration.min(Duration::from_millis(200)),
             duration: settings.duration,

@@ -41,18 +41,21 @@ impl<D: Driver> Reactor<D> {
 
     /// Looks for work again and again before it sleeps, as long as that pays.
     fn spin(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        let until = timeout.map_or(self.config.spin, |timeout| timeout.min(self.config.spin));
         let began = self.driver.now();
-        let elapsed = |this: &Self| this.driver.now().saturating_duration_since(began);
-        while self.spin_pays && elapsed(self) < until {
-            if self.poll(Some(Duration::ZERO))? {
-                return Ok(());
+        let may = self.config.spin;
+        let until = timeout.map_or(may, |timeout| timeout.min(may));
+        let mut elapsed = Duration::ZERO;
+        let mut came = false;
+        if self.spin.begins(began) {
+            while !came && elapsed < until {
+                came = self.poll(Some(Duration::ZERO))?;
+                elapsed = self.driver.now().saturating_duration_since(began);
             }
         }
-        let left = timeout.map(|timeout| timeout.saturating_sub(elapsed(self)));
-        let slept = self.driver.now();
-        self.poll(left)?;
-        self.spin_pays = self.driver.now().saturating_duration_since(slept) < self.config.spin;
+        if !came {
+            self.poll(timeout.map(|timeout| timeout.saturating_sub(elapsed)))?;
+        }
+        self.spin.ended(began, self.driver.now(), may);
         Ok(())
     }
 

@@ -24,6 +24,9 @@ const DESCRIPTORS_WAITER: usize = 6;
 /// Descriptors of one loop: its poll, its waker, and room for what it has just accepted to refuse it.
 const DESCRIPTORS_PER_LOOP: usize = 3;
 
+/// Where many descriptors are allowed, not all of them are expected to be used.
+const EXPECTED_MAX: usize = 65_536;
+
 impl ServerOptions {
     /// What the options allow each connection of the service, and all of them together.
     pub fn limits(&self, traffic: Traffic) -> Limits {
@@ -88,6 +91,13 @@ impl ServerOptions {
                  the descriptor limit, {limit}, allows {possible}"
             )
         })
+    }
+
+    /// For how many connections a loop has room before it must grow.
+    pub(crate) fn connections_expected(&self) -> usize {
+        let possible = self.connections_possible();
+        let allowed = self.max_connections.filter(|max| *max != 0).unwrap_or(possible);
+        allowed.min(possible).min(EXPECTED_MAX)
     }
 
     fn connections_possible(&self) -> usize {

@@ -100,6 +100,7 @@ impl ServerOptions {
             spin: self.spin,
             grace: if self.grace.is_zero() { Duration::MAX } else { self.grace },
             time_handlers: self.metrics.is_some(),
+            connections_expected: self.connections_expected(),
             ..Config::default()
         }
     }

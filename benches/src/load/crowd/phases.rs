@@ -93,16 +93,19 @@ impl<S: Scheme> Crowd<'_, S> {
 
     fn begin(&mut self, now: Instant) {
         let piece = self.piece();
-        let mut faults = Vec::new();
+        let mut begun = Vec::new();
         for (key, client) in &mut self.clients {
             if client.state == State::Open {
                 self.scheme.begin(client, now);
-                if let Err(fault) = client.write(&self.pattern, piece) {
-                    faults.push((key, fault));
-                }
+                begun.push((key, client.write(&self.pattern, piece)));
             }
         }
-        faults.into_iter().for_each(|(key, fault)| self.fail(key, &fault));
+        for (key, written) in begun {
+            match written {
+                Ok(()) => self.list(key),
+                Err(fault) => self.fail(key, &fault),
+            }
+        }
     }
 
     fn is_enough(&self) -> bool {
