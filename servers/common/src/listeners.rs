@@ -2,6 +2,7 @@
 
 use std::io;
 
+use reactor::tls::Server;
 use reactor::{Address, Bind, Handler, Listen, Reactor, Service, Target, describe};
 
 use crate::address::ListenAddress;
@@ -14,7 +15,7 @@ pub(crate) type Share = Vec<Socket>;
 
 /// A socket that is open.
 pub(crate) enum Socket {
-    Stream(Listen),
+    Stream { listen: Listen, has_tls: bool },
     Datagram(Bind),
 }
 
@@ -24,11 +25,17 @@ pub(crate) struct Listeners {
     pub(crate) shares: Vec<Share>,
     /// What stdout is told, in order.
     pub(crate) ready_lines: Vec<String>,
+    /// The port of the first listener that speaks TLS.
+    pub(crate) tls_port: Option<u16>,
 }
 
 impl Listeners {
-    /// Opens them all, or none.
-    pub(crate) fn open(options: &ServerOptions, datagrams: bool) -> Result<Self, Failure> {
+    /// Opens them all, or none. With `tls`, all that is TCP speaks it.
+    pub(crate) fn open(
+        options: &ServerOptions,
+        datagrams: bool,
+        tls: Option<&Server>,
+    ) -> Result<Self, Failure> {
         if let Some(address) =
             options.listen.iter().find(|address| !datagrams && is_datagram(address))
         {
@@ -37,11 +44,17 @@ impl Listeners {
             )));
         }
         let loops = usize::from(options.loops);
-        let mut listeners =
-            Self { shares: (0..loops).map(|_| Share::new()).collect(), ready_lines: Vec::new() };
+        let mut listeners = Self {
+            shares: (0..loops).map(|_| Share::new()).collect(),
+            ready_lines: Vec::new(),
+            tls_port: None,
+        };
         for address in &options.listen {
-            let sockets = open(address, options, loops)?;
-            listeners.ready_lines.extend(sockets.first().map(Socket::ready_line));
+            let sockets = open(address, options, loops, tls)?;
+            if let Some(socket) = sockets.first() {
+                listeners.ready_lines.push(socket.ready_line());
+                listeners.tls_port = listeners.tls_port.or(socket.tls_port());
+            }
             for (share, socket) in listeners.shares.iter_mut().zip(sockets) {
                 share.push(socket);
             }
@@ -59,11 +72,18 @@ fn open(
     address: &ListenAddress,
     options: &ServerOptions,
     loops: usize,
+    tls: Option<&Server>,
 ) -> Result<Vec<Socket>, Failure> {
     Ok(match address {
         ListenAddress::Stream(target) => {
-            let listen = listen_at(target, options);
-            listen.open_for(loops)?.into_iter().map(Socket::Stream).collect()
+            let mut listen = listen_at(target, options);
+            let server = tls.filter(|_| !matches!(target, Target::Unix(_)));
+            let has_tls = server.is_some();
+            if let Some(server) = server {
+                listen = listen.tls(server.clone());
+            }
+            let listens = listen.open_for(loops)?.into_iter();
+            listens.map(|listen| Socket::Stream { listen, has_tls }).collect()
         }
         ListenAddress::Datagram(target) => {
             let bind = Bind::at(target.clone());
@@ -88,8 +108,18 @@ pub(crate) fn listen_at(target: &Target, options: &ServerOptions) -> Listen {
 impl Socket {
     fn ready_line(&self) -> String {
         match self {
-            Self::Stream(listen) => ready_line("tcp", listen.address()),
+            Self::Stream { listen, has_tls: true } => ready_line("tls", listen.address()),
+            Self::Stream { listen, has_tls: false } => ready_line("tcp", listen.address()),
             Self::Datagram(bind) => ready_line("udp", bind.address()),
+        }
+    }
+
+    fn tls_port(&self) -> Option<u16> {
+        match self {
+            Self::Stream { listen, has_tls: true } => {
+                listen.address()?.socket_address().map(|address| address.port())
+            }
+            _ => None,
         }
     }
 }
@@ -113,7 +143,7 @@ pub(crate) fn attach<H: Handler>(
 ) -> io::Result<()> {
     for socket in share {
         let attached = match socket {
-            Socket::Stream(listen) => reactor.listen(service, listen).map(drop),
+            Socket::Stream { listen, .. } => reactor.listen(service, listen).map(drop),
             Socket::Datagram(bind) => reactor.bind(service, bind).map(drop),
         };
         attached.map_err(io::Error::other)?;
@@ -150,7 +180,7 @@ mod tests {
         let address = format!("udp:{}", taken.local_addr().unwrap());
         for loops in ["1", "2"] {
             let options = parse(&["--loops", loops, "--listen", &address]).unwrap();
-            let failure = Listeners::open(&options, true).err().unwrap();
+            let failure = Listeners::open(&options, true, None).err().unwrap();
             let text = format!("error: cannot listen on {address}: address in use");
             assert_eq!(failure.to_string(), text);
         }
@@ -165,7 +195,7 @@ mod tests {
             "--listen=[::1]:0",
         ])
         .unwrap();
-        let listeners = Listeners::open(&options, true).unwrap();
+        let listeners = Listeners::open(&options, true, None).unwrap();
         assert_eq!(listeners.shares.len(), 3);
         assert!(listeners.shares.iter().all(|share| share.len() == 3));
         let schemes: Vec<_> =
@@ -183,7 +213,7 @@ mod tests {
     #[test]
     fn datagrams_are_refused_where_the_service_has_none() {
         let options = parse(&["--listen=udp:127.0.0.1:0"]).unwrap();
-        let failure = Listeners::open(&options, false).err().unwrap();
+        let failure = Listeners::open(&options, false, None).err().unwrap();
         assert_eq!(
             failure,
             Failure::usage("--listen udp:127.0.0.1:0: this service has no datagrams")
@@ -196,7 +226,7 @@ mod tests {
         let address = taken.local_addr().unwrap();
         for loops in ["1", "2"] {
             let options = parse(&["--loops", loops, "--listen", &address.to_string()]).unwrap();
-            let failure = Listeners::open(&options, true).err().unwrap();
+            let failure = Listeners::open(&options, true, None).err().unwrap();
             let text = format!("error: cannot listen on {address}: address in use");
             assert_eq!(failure.to_string(), text);
         }

@@ -16,6 +16,7 @@ use crate::options::ServerOptions;
 use crate::page::MetricsPage;
 use crate::stderr::print_error_line;
 use crate::stdio::print_line;
+use crate::tls::Tls;
 use crate::trace::TraceFile;
 
 /// What is served, beside its handlers.
@@ -53,7 +54,8 @@ where
     options.check_descriptors()?;
     let trace = options.trace.as_deref().map(TraceFile::open).transpose()?;
     options.log.start();
-    let mut listeners = Listeners::open(options, program.datagrams)?;
+    let tls = Tls::open(&options.tls)?;
+    let mut listeners = Listeners::open(options, program.datagrams, tls.as_ref().map(Tls::server))?;
     let metrics = match &options.metrics {
         Some(target) => Some(listen_at(target, options).open_for(1)?),
         None => None,
@@ -77,7 +79,11 @@ where
         trace.attach(all_recorders(&loops));
         loops.trace = Some(Arc::clone(trace));
     }
-    announce(&program, options, &listeners.ready_lines);
+    let advice = tls.as_ref().zip(listeners.tls_port).map(|(tls, port)| tls.advice(port));
+    if let Some(mut tls) = tls {
+        loops.reload = Some(Box::new(move || tls.reload()));
+    }
+    announce(&program, options, &advice.unwrap_or_default(), &listeners.ready_lines);
     let outcome = loops.run();
     // Also if a loop has failed: then most of all.
     let written = trace.map_or(Ok(()), |trace| trace.finish());
@@ -116,11 +122,12 @@ fn all_recorders(loops: &Loops) -> Vec<Recorder> {
 }
 
 /// The log first: a script that has read the ready lines may stop the server at once.
-fn announce(program: &Program, options: &ServerOptions, ready_lines: &[String]) {
+fn announce(program: &Program, options: &ServerOptions, advice: &[String], ready_lines: &[String]) {
     log::info!("{}", start_line(program, options.loops));
     if let Some(warning) = options.descriptors_warning() {
         log::warn!("{warning}");
     }
+    advice.iter().for_each(|line| log::info!("{line}"));
     ready_lines.iter().for_each(|line| print_line(line));
 }
 
