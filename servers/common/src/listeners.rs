@@ -31,18 +31,7 @@ pub(crate) struct Listeners {
 
 impl Listeners {
     /// Opens them all, or none. With `tls`, all that is TCP speaks it.
-    pub(crate) fn open(
-        options: &ServerOptions,
-        datagrams: bool,
-        tls: Option<&Server>,
-    ) -> Result<Self, Failure> {
-        if let Some(address) =
-            options.listen.iter().find(|address| !datagrams && is_datagram(address))
-        {
-            return Err(Failure::usage(format!(
-                "--listen {address}: this service has no datagrams"
-            )));
-        }
+    pub(crate) fn open(options: &ServerOptions, tls: Option<&Server>) -> Result<Self, Failure> {
         let loops = usize::from(options.loops);
         let mut listeners = Self {
             shares: (0..loops).map(|_| Share::new()).collect(),
@@ -60,6 +49,16 @@ impl Listeners {
             }
         }
         Ok(listeners)
+    }
+}
+
+/// Datagrams are for services that have them.
+pub(crate) fn check_kinds(options: &ServerOptions, datagrams: bool) -> Result<(), Failure> {
+    match options.listen.iter().find(|address| !datagrams && is_datagram(address)) {
+        Some(address) => {
+            Err(Failure::usage(format!("--listen {address}: this service has no datagrams")))
+        }
+        None => Ok(()),
     }
 }
 
@@ -180,7 +179,7 @@ mod tests {
         let address = format!("udp:{}", taken.local_addr().unwrap());
         for loops in ["1", "2"] {
             let options = parse(&["--loops", loops, "--listen", &address]).unwrap();
-            let failure = Listeners::open(&options, true, None).err().unwrap();
+            let failure = Listeners::open(&options, None).err().unwrap();
             let text = format!("error: cannot listen on {address}: address in use");
             assert_eq!(failure.to_string(), text);
         }
@@ -195,7 +194,7 @@ mod tests {
             "--listen=[::1]:0",
         ])
         .unwrap();
-        let listeners = Listeners::open(&options, true, None).unwrap();
+        let listeners = Listeners::open(&options, None).unwrap();
         assert_eq!(listeners.shares.len(), 3);
         assert!(listeners.shares.iter().all(|share| share.len() == 3));
         let schemes: Vec<_> =
@@ -213,7 +212,8 @@ mod tests {
     #[test]
     fn datagrams_are_refused_where_the_service_has_none() {
         let options = parse(&["--listen=udp:127.0.0.1:0"]).unwrap();
-        let failure = Listeners::open(&options, false, None).err().unwrap();
+        let failure = check_kinds(&options, false).unwrap_err();
+        assert!(check_kinds(&options, true).is_ok());
         assert_eq!(
             failure,
             Failure::usage("--listen udp:127.0.0.1:0: this service has no datagrams")
@@ -226,7 +226,7 @@ mod tests {
         let address = taken.local_addr().unwrap();
         for loops in ["1", "2"] {
             let options = parse(&["--loops", loops, "--listen", &address.to_string()]).unwrap();
-            let failure = Listeners::open(&options, true, None).err().unwrap();
+            let failure = Listeners::open(&options, None).err().unwrap();
             let text = format!("error: cannot listen on {address}: address in use");
             assert_eq!(failure.to_string(), text);
         }

@@ -54,7 +54,8 @@ fn start(level: Option<LevelFilter>, default: LevelFilter) {
         (level, _) => {
             let level = level.unwrap_or(default);
             // What it warns of is what peers have sent: one connection more is not news.
-            let of_tls = if level > LevelFilter::Info { level } else { level.min(LevelFilter::Error) };
+            let of_tls =
+                if level > LevelFilter::Info { level } else { level.min(LevelFilter::Error) };
             builder.filter_level(level).filter_module("rustls", of_tls)
         }
     };

@@ -10,7 +10,7 @@ use reactor::{
 };
 
 use crate::failure::Failure;
-use crate::listeners::{Listeners, Share, attach, listen_at, ready_line};
+use crate::listeners::{Listeners, Share, attach, check_kinds, listen_at, ready_line};
 use crate::loops::Loops;
 use crate::options::ServerOptions;
 use crate::page::MetricsPage;
@@ -51,11 +51,12 @@ where
     F: Fn(u16, ServiceConfig<H::Message>) -> (H, ServiceConfig<H::Message>) + Send + Sync + 'static,
 {
     options.check()?;
+    check_kinds(options, program.datagrams)?;
     options.check_descriptors()?;
     let trace = options.trace.as_deref().map(TraceFile::open).transpose()?;
     options.log.start();
     let tls = Tls::open(&options.tls)?;
-    let mut listeners = Listeners::open(options, program.datagrams, tls.as_ref().map(Tls::server))?;
+    let mut listeners = Listeners::open(options, tls.as_ref().map(Tls::server))?;
     let metrics = match &options.metrics {
         Some(target) => Some(listen_at(target, options).open_for(1)?),
         None => None,
