@@ -6,6 +6,8 @@
 #[cfg(not(feature = "tls"))]
 mod absent;
 #[cfg(feature = "tls")]
+mod heads;
+#[cfg(feature = "tls")]
 mod tls;
 
 #[cfg(not(feature = "tls"))]

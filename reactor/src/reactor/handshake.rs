@@ -19,6 +19,8 @@ pub(super) struct Secure {
     pub(super) tls: Tls,
     /// Invariant: whether it is counted among its service's handshakes under way.
     has_turn: bool,
+    /// Bytes that came after the end, and were not looked at.
+    pub(super) discarded: usize,
 }
 
 /// The handshakes of one service's clients that cost something: from the first message to the last.
@@ -40,7 +42,7 @@ impl Secure {
 impl<D: Driver> Reactor<D> {
     /// A stream stands that is to speak TLS. Its handler hears of it when the handshake is over.
     pub(super) fn begin_handshake(&mut self, id: ConnId, tls: Tls, patience: Duration) {
-        self.sessions.insert(id, Box::new(Secure { tls, has_turn: false }));
+        self.sessions.insert(id, Box::new(Secure { tls, has_turn: false, discarded: 0 }));
         if self.cipher.is_empty() {
             self.cipher.resize(self.config.block_size, 0);
         }

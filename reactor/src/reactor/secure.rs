@@ -18,6 +18,10 @@ use crate::transport::Plaintext;
 /// No read of ciphertext is smaller, however little plaintext is wanted: records have a head and a tail.
 const CIPHER_MIN: usize = 4 * 1024;
 
+/// Who has broken TLS and goes on sending is listened to no longer than for so many bytes: long enough for the alert
+/// to reach who does not know yet.
+const BROKEN_MAX: usize = 256 * 1024;
+
 /// What who speaks HTTP to a port that speaks TLS is told.
 const NO_HTTP: &[u8] =
     b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n\
@@ -174,7 +178,17 @@ impl<D: Driver> Reactor<D> {
                 self.ended(id);
                 Read::Done
             }
-            Ok(count) => Read::More(count),
+            Ok(count) => {
+                let Some(secure) = self.sessions.get_mut(id) else { return Read::Done };
+                secure.discarded += count;
+                if secure.tls.is_broken() && secure.discarded > BROKEN_MAX {
+                    let reason =
+                        self.core.table.get(id).map(|connection| connection.reason.clone());
+                    self.core.table.end(id, reason.unwrap_or(CloseReason::Aborted));
+                    return Read::Done;
+                }
+                Read::More(count)
+            }
             Err(read) => read,
         }
     }

@@ -13,8 +13,10 @@ use rustls::server::ProducesTickets;
 #[derive(Clone)]
 pub struct Provider {
     pub(super) crypto: Arc<CryptoProvider>,
-    tickets: Option<fn() -> Result<Arc<dyn ProducesTickets>, rustls::Error>>,
+    tickets: Option<NewTickets>,
 }
+
+type NewTickets = fn() -> Result<Arc<dyn ProducesTickets>, rustls::Error>;
 
 impl Provider {
     /// AWS-LC.

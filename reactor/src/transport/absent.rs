@@ -47,6 +47,10 @@ impl Tls {
         match self.0 {}
     }
 
+    pub(crate) fn is_broken(&self) -> bool {
+        match self.0 {}
+    }
+
     pub(crate) fn wants_write(&self) -> bool {
         match self.0 {}
     }

@@ -19,6 +19,7 @@ use rustls::{
     CertificateError, ClientConnection, Connection, Error, HandshakeKind, ProtocolVersion,
 };
 
+use super::heads::Heads;
 use super::{Fed, Handshake, Outlet, Plaintext};
 use crate::reason::{CertificateFault, TlsError};
 use crate::tls::{Client, Info, Server, Version};
@@ -34,6 +35,8 @@ pub(crate) struct Tls {
     /// Ciphertext for which rustls has no room before its plaintext is read. Rare: the loop reads no more than it
     /// has room for, but a record that was begun before may come on top.
     unfed: Vec<u8>,
+    /// What goes by until the handshake is over.
+    heads: Heads,
     /// There may be plaintext, or its end, that nobody has read.
     news: bool,
     /// It is broken: nothing more is fed to it.
@@ -47,7 +50,7 @@ enum Session {
     Hello(Box<(Acceptor, Server)>),
     /// Its first message is whole.
     Greeted(Box<(Accepted, Server)>),
-    Live(Connection),
+    Live(Box<Connection>),
     /// It never came to be live. What is left to say.
     Refused(Vec<u8>),
 }
@@ -66,7 +69,7 @@ impl Tls {
         let server = ServerName::try_from(name.to_owned()).map_err(|_| TlsError::Internal)?;
         let connection =
             ClientConnection::new(client.config(), server).map_err(|error| fault(&error))?;
-        let session = Session::Live(Connection::Client(connection));
+        let session = Session::Live(Box::new(Connection::Client(connection)));
         Ok(Self { asked: name.into(), ..Self::new(session) })
     }
 
@@ -81,6 +84,7 @@ impl Tls {
             asked: Box::default(),
             sealed: 0,
             unfed: Vec::new(),
+            heads: Heads::default(),
             news: false,
             failed: false,
         }
@@ -106,10 +110,10 @@ impl Tls {
         };
         match accepted.into_connection(server.current()) {
             Ok(connection) => {
-                self.session = Session::Live(Connection::Server(connection));
+                self.session = Session::Live(Box::new(Connection::Server(connection)));
                 self.process()?;
                 let unfed = std::mem::take(&mut self.unfed);
-                self.feed(&unfed, &mut []).1
+                self.feed_live(&unfed, &mut []).1
             }
             Err((error, alert)) => Err(self.refuse(&error, alert)),
         }
@@ -118,7 +122,7 @@ impl Tls {
     /// What was agreed on; asked once, when the handshake is over.
     pub(crate) fn info(&mut self) -> Option<Info> {
         let Session::Live(connection) = &self.session else { return None };
-        let server_name = match connection {
+        let server_name = match &**connection {
             Connection::Server(server) => server.server_name().unwrap_or_default().into(),
             Connection::Client(_) => std::mem::take(&mut self.asked),
         };
@@ -156,7 +160,7 @@ impl Tls {
                     return (Plaintext::Nothing, Ok(()));
                 }
                 let unfed = std::mem::take(&mut self.unfed);
-                match self.feed(&unfed, room) {
+                match self.feed_live(&unfed, room) {
                     (0, result) => (Plaintext::Nothing, result),
                     (count, result) => (Plaintext::Bytes(count), result),
                 }
@@ -165,42 +169,51 @@ impl Tls {
     }
 
     /// Takes all of `cipher`, and moves as much plaintext into `room` as it holds; the rest is kept.
-    pub(crate) fn feed(&mut self, mut cipher: &[u8], room: &mut [u8]) -> Fed {
-        if self.failed || cipher.is_empty() {
+    pub(crate) fn feed(&mut self, cipher: &[u8], room: &mut [u8]) -> Fed {
+        if self.failed {
             return (0, Ok(()));
         }
-        let connection = match &mut self.session {
-            Session::Live(_) => return self.feed_live(cipher, room),
-            Session::Silent(server) => match cipher.first() {
+        if self.handshake() == Handshake::Done {
+            return self.feed_live(cipher, room);
+        }
+        if let Session::Silent(server) = &self.session {
+            match cipher.first() {
                 Some(first) if RECORD_TYPES.contains(first) => {
-                    let server = server.clone();
-                    self.session = Session::Hello(Box::new((Acceptor::default(), server)));
-                    return self.feed(cipher, room);
+                    let hello = (Acceptor::default(), server.clone());
+                    self.session = Session::Hello(Box::new(hello));
                 }
                 first => return (0, Err(self.is_no_tls(first))),
-            },
-            Session::Hello(hello) => &mut hello.0,
-            Session::Greeted(_) | Session::Refused(_) => {
-                self.unfed.extend_from_slice(cipher);
-                return (0, Ok(()));
-            }
-        };
-        while !cipher.is_empty() {
-            if let Err(error) = connection.read_tls(&mut cipher) {
-                log::debug!("a TLS client's first message is refused: {error}");
-                self.failed = true;
-                return (0, Err(TlsError::Malformed));
-            }
-            match connection.accept() {
-                Ok(None) => {}
-                Ok(Some(accepted)) => {
-                    self.greeted(accepted, cipher);
-                    return (0, Ok(()));
-                }
-                Err((error, alert)) => return (0, Err(self.refuse(&error, alert))),
             }
         }
-        (0, Ok(()))
+        if self.heads.tell_of_close_notify(cipher) {
+            self.failed = true;
+            return (0, Err(TlsError::Alert(0)));
+        }
+        match &self.session {
+            Session::Live(_) => self.feed_live(cipher, room),
+            Session::Hello(_) => (0, self.feed_hello(cipher)),
+            _ => {
+                self.unfed.extend_from_slice(cipher);
+                (0, Ok(()))
+            }
+        }
+    }
+
+    fn feed_hello(&mut self, mut cipher: &[u8]) -> Result<(), TlsError> {
+        while !cipher.is_empty() {
+            let Session::Hello(hello) = &mut self.session else { break };
+            if let Err(error) = hello.0.read_tls(&mut cipher) {
+                log::debug!("a TLS client's first message is refused: {error}");
+                self.failed = true;
+                return Err(TlsError::Malformed);
+            }
+            match hello.0.accept() {
+                Ok(None) => {}
+                Ok(Some(accepted)) => self.greeted(accepted, std::mem::take(&mut cipher)),
+                Err((error, alert)) => return Err(self.refuse(&error, alert)),
+            }
+        }
+        Ok(())
     }
 
     fn greeted(&mut self, accepted: Accepted, rest: &[u8]) {
@@ -249,6 +262,7 @@ impl Tls {
             Err(error) => {
                 log::debug!("TLS fails: {error}");
                 self.failed = true;
+                self.news = true; // what came before it is still good
                 Err(fault(&error))
             }
         }
@@ -282,6 +296,11 @@ impl Tls {
         self.session = Session::Refused(farewell);
         self.failed = true;
         fault(error)
+    }
+
+    /// Whether it has failed, so that nothing is fed to it any more.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.failed
     }
 
     /// Whether ciphertext waits to leave.

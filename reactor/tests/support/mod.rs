@@ -29,8 +29,8 @@ pub(crate) enum Heard {
     Shutdown,
 }
 
-type OnConnection = Box<dyn FnMut(&mut ConnContext<'_>)>;
-type OnInput = Box<dyn FnMut(&mut ReadBuffer, &mut ConnContext<'_>)>;
+pub(crate) type OnConnection = Box<dyn FnMut(&mut ConnContext<'_>)>;
+pub(crate) type OnInput = Box<dyn FnMut(&mut ReadBuffer, &mut ConnContext<'_>)>;
 type OnTimer = Box<dyn FnMut(TimerId, &mut Context<'_>)>;
 type OnService = Box<dyn FnMut(&mut Context<'_>)>;
 

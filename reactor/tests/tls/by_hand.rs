@@ -1,7 +1,7 @@
 //! A TLS client that does nothing by itself: blocking, one step at a time, and as awkward as it is asked to be.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use reactor::tls::Server;
 use reactor::{Config, Driver, Handler, Listen, Reactor, Service, ServiceConfig};
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection};
+use rustls::{ClientConfig, ClientConnection, ServerConnection, SupportedProtocolVersion};
 
-use crate::certificates::NAME;
+use crate::certificates::{Answer, NAME};
 use crate::support::{PATIENCE, Probe};
 
 /// A loop on real sockets with one probe that listens with TLS, and where.
@@ -181,6 +181,88 @@ impl ByHand {
     pub(crate) fn finish(&mut self) {
         self.tls.send_close_notify();
         self.flush().unwrap();
+        self.stream.shutdown(Shutdown::Write).unwrap();
+    }
+}
+
+/// The lengths of the records in what was written, as their heads tell them.
+pub(crate) fn record_lengths(mut raw: &[u8]) -> Vec<usize> {
+    let mut lengths = Vec::new();
+    while let [_, _, _, high, low, rest @ ..] = raw {
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        lengths.push(length);
+        raw = rest.get(length..).unwrap_or_default();
+    }
+    lengths
+}
+
+/// A server by hand, for outgoing connections.
+pub(crate) struct Serving {
+    pub(crate) stream: TcpStream,
+    pub(crate) tls: ServerConnection,
+}
+
+impl Serving {
+    /// Accepts one client, and shakes hands with it.
+    pub(crate) fn accept(
+        listener: &TcpListener,
+        version: &'static SupportedProtocolVersion,
+    ) -> Self {
+        let mut serving = Self::new(listener, version);
+        while serving.tls.is_handshaking() || serving.tls.wants_write() {
+            serving.flush();
+            if serving.tls.is_handshaking() {
+                serving.hear().unwrap();
+            }
+        }
+        serving
+    }
+
+    pub(crate) fn new(listener: &TcpListener, version: &'static SupportedProtocolVersion) -> Self {
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let config = Answer::default().config(&[version]);
+        Self { stream, tls: ServerConnection::new(Arc::new(config)).unwrap() }
+    }
+
+    pub(crate) fn flush(&mut self) {
+        while self.tls.wants_write() {
+            self.tls.write_tls(&mut self.stream).unwrap();
+        }
+    }
+
+    pub(crate) fn hear(&mut self) -> io::Result<()> {
+        if self.tls.read_tls(&mut self.stream)? == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        self.tls
+            .process_new_packets()
+            .map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
+        Ok(())
+    }
+
+    pub(crate) fn read_to_end(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        loop {
+            match self.tls.reader().read_to_end(&mut bytes) {
+                Ok(_) => return bytes,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.hear().unwrap(),
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    pub(crate) fn say(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let count = self.tls.writer().write(bytes).unwrap();
+            bytes = &bytes[count..];
+            self.flush();
+        }
+    }
+
+    pub(crate) fn finish(&mut self) {
+        self.tls.send_close_notify();
+        self.flush();
         self.stream.shutdown(Shutdown::Write).unwrap();
     }
 }

@@ -6,8 +6,9 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SignatureAlgorithm,
 };
 use reactor::tls::{Client, Identity, Provider, Server};
-use rustls::pki_types::CertificateDer;
-use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 
 /// The name that everybody's certificate is good for.
 pub(crate) const NAME: &str = "localhost";
@@ -19,14 +20,14 @@ pub(crate) struct Authority {
 /// The one that everybody trusts.
 pub(crate) fn authority() -> &'static Authority {
     static AUTHORITY: OnceLock<Authority> = OnceLock::new();
-    AUTHORITY.get_or_init(Authority::new)
+    AUTHORITY.get_or_init(|| Authority::new("an authority"))
 }
 
 impl Authority {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let mut params = CertificateParams::new([]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(rcgen::DnType::CommonName, "an authority");
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         Self { issuer }
     }
@@ -66,9 +67,47 @@ pub(crate) fn provider() -> Provider {
 
 /// A server with a certificate for [`NAME`].
 pub(crate) fn server() -> Server {
-    static IDENTITY: OnceLock<Identity> = OnceLock::new();
-    let identity = IDENTITY.get_or_init(|| authority().identity(&[NAME, "127.0.0.1"]));
-    Server::builder(&provider(), identity.clone()).build().unwrap()
+    Answer::default().server()
+}
+
+/// How a server answers.
+#[derive(Default)]
+pub(crate) struct Answer {
+    pub(crate) alpn: &'static [&'static str],
+}
+
+impl Answer {
+    fn pem() -> &'static (String, String) {
+        static PEM: OnceLock<(String, String)> = OnceLock::new();
+        PEM.get_or_init(|| {
+            authority().signs(&[NAME, "127.0.0.1"], &rcgen::PKCS_ECDSA_P256_SHA256, |_| {})
+        })
+    }
+
+    /// One of ours.
+    pub(crate) fn server(&self) -> Server {
+        let (certificate, key) = Self::pem();
+        let identity = Identity::from_pem(certificate.as_bytes(), key.as_bytes()).unwrap();
+        let builder = Server::builder(&provider(), identity);
+        builder.alpn(self.alpn.iter().copied()).build().unwrap()
+    }
+
+    /// One by hand.
+    pub(crate) fn config(&self, versions: &[&'static SupportedProtocolVersion]) -> ServerConfig {
+        let (certificate, key) = Self::pem();
+        let chain = CertificateDer::pem_slice_iter(certificate.as_bytes())
+            .collect::<Result<_, _>>()
+            .unwrap();
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)
+            .unwrap()
+            .with_no_client_auth();
+        let mut config = builder.with_single_cert(chain, key).unwrap();
+        config.alpn_protocols = self.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        config
+    }
 }
 
 /// A client of our own that trusts the authority.

@@ -16,4 +16,10 @@ mod support;
 
 mod by_hand;
 mod certificates;
+mod closing;
+mod configured;
 mod echo;
+mod hostile;
+mod outgoing;
+mod sealed;
+mod traps;
