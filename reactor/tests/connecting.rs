@@ -146,7 +146,7 @@ fn a_connection_to_itself_counts_as_refused() {
 
 fn reactor_stream(socket: socket2::Socket) -> reactor::MioStream {
     socket.set_nonblocking(true).unwrap();
-    reactor::MioStream::from(std::net::TcpStream::from(socket))
+    reactor::MioStream::from(TcpStream::from(socket))
 }
 
 #[test]

@@ -82,17 +82,19 @@ impl Development {
         let directory = File::open(path).map_err(|error| cannot("open", path, &error))?;
         // It is held until the directory is closed. Where there are no locks, nobody waits.
         let _ = flock(&directory, FlockOperation::LockExclusive);
-        match self.fault(provider)? {
-            None => return Ok(()),
-            Some(fault) if self.certificate().exists() => {
-                log::warn!("{fault}: it is made anew, and clients must be told to trust it again");
-            }
-            Some(_) => log::info!("a development certificate is made in {}", path.display()),
-        }
+        let Some(fault) = self.fault(provider)? else { return Ok(()) };
+        let is_first = !self.certificate().exists();
         let pems = generate().map_err(|error| {
             Failure::run(format!("cannot make a certificate in {}: {error}", path.display()))
         })?;
-        self.write(&pems)
+        self.write(&pems)?;
+        match is_first {
+            true => log::info!("{} has a new development certificate", path.display()),
+            false => {
+                log::warn!("{fault}: it is made anew, and clients must be told to trust it again")
+            }
+        }
+        Ok(())
     }
 
     /// What speaks against the files that are there. What may not be read may not be replaced either.

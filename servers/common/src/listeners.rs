@@ -25,30 +25,32 @@ pub(crate) struct Listeners {
     pub(crate) shares: Vec<Share>,
     /// What stdout is told, in order.
     pub(crate) ready_lines: Vec<String>,
-    /// The port of the first listener that speaks TLS.
-    pub(crate) tls_port: Option<u16>,
 }
 
 impl Listeners {
-    /// Opens them all, or none. With `tls`, all that is TCP speaks it.
-    pub(crate) fn open(options: &ServerOptions, tls: Option<&Server>) -> Result<Self, Failure> {
+    /// Opens them all, or none.
+    pub(crate) fn open(options: &ServerOptions) -> Result<Self, Failure> {
         let loops = usize::from(options.loops);
-        let mut listeners = Self {
-            shares: (0..loops).map(|_| Share::new()).collect(),
-            ready_lines: Vec::new(),
-            tls_port: None,
-        };
+        let mut listeners =
+            Self { shares: (0..loops).map(|_| Share::new()).collect(), ready_lines: Vec::new() };
         for address in &options.listen {
-            let sockets = open(address, options, loops, tls)?;
-            if let Some(socket) = sockets.first() {
-                listeners.ready_lines.push(socket.ready_line());
-                listeners.tls_port = listeners.tls_port.or(socket.tls_port());
-            }
+            let sockets = open(address, options, loops)?;
+            listeners.ready_lines.extend(sockets.first().map(Socket::ready_line));
             for (share, socket) in listeners.shares.iter_mut().zip(sockets) {
                 share.push(socket);
             }
         }
         Ok(listeners)
+    }
+
+    /// From now on all that is TCP speaks TLS, and says so. With the port of the first that does.
+    pub(crate) fn speak_tls(&mut self, server: &Server) -> Option<u16> {
+        for socket in self.shares.iter_mut().flatten() {
+            socket.speak_tls(server);
+        }
+        let sockets = self.shares.first()?;
+        self.ready_lines = sockets.iter().map(Socket::ready_line).collect();
+        sockets.iter().find_map(Socket::tls_port)
     }
 }
 
@@ -71,18 +73,11 @@ fn open(
     address: &ListenAddress,
     options: &ServerOptions,
     loops: usize,
-    tls: Option<&Server>,
 ) -> Result<Vec<Socket>, Failure> {
     Ok(match address {
         ListenAddress::Stream(target) => {
-            let mut listen = listen_at(target, options);
-            let server = tls.filter(|_| !matches!(target, Target::Unix(_)));
-            let has_tls = server.is_some();
-            if let Some(server) = server {
-                listen = listen.tls(server.clone());
-            }
-            let listens = listen.open_for(loops)?.into_iter();
-            listens.map(|listen| Socket::Stream { listen, has_tls }).collect()
+            let listens = listen_at(target, options).open_for(loops)?.into_iter();
+            listens.map(|listen| Socket::Stream { listen, has_tls: false }).collect()
         }
         ListenAddress::Datagram(target) => {
             let bind = Bind::at(target.clone());
@@ -105,6 +100,14 @@ pub(crate) fn listen_at(target: &Target, options: &ServerOptions) -> Listen {
 }
 
 impl Socket {
+    fn speak_tls(&mut self, server: &Server) {
+        if let Self::Stream { listen, has_tls } = self
+            && matches!(listen.address(), Some(Address::Ip(_)))
+        {
+            (*listen, *has_tls) = (listen.clone().tls(server.clone()), true);
+        }
+    }
+
     fn ready_line(&self) -> String {
         match self {
             Self::Stream { listen, has_tls: true } => ready_line("tls", listen.address()),
@@ -179,7 +182,7 @@ mod tests {
         let address = format!("udp:{}", taken.local_addr().unwrap());
         for loops in ["1", "2"] {
             let options = parse(&["--loops", loops, "--listen", &address]).unwrap();
-            let failure = Listeners::open(&options, None).err().unwrap();
+            let failure = Listeners::open(&options).err().unwrap();
             let text = format!("error: cannot listen on {address}: address in use");
             assert_eq!(failure.to_string(), text);
         }
@@ -194,7 +197,7 @@ mod tests {
             "--listen=[::1]:0",
         ])
         .unwrap();
-        let listeners = Listeners::open(&options, None).unwrap();
+        let listeners = Listeners::open(&options).unwrap();
         assert_eq!(listeners.shares.len(), 3);
         assert!(listeners.shares.iter().all(|share| share.len() == 3));
         let schemes: Vec<_> =
@@ -226,7 +229,7 @@ mod tests {
         let address = taken.local_addr().unwrap();
         for loops in ["1", "2"] {
             let options = parse(&["--loops", loops, "--listen", &address.to_string()]).unwrap();
-            let failure = Listeners::open(&options, None).err().unwrap();
+            let failure = Listeners::open(&options).err().unwrap();
             let text = format!("error: cannot listen on {address}: address in use");
             assert_eq!(failure.to_string(), text);
         }

@@ -55,8 +55,10 @@ where
     options.check_descriptors()?;
     let trace = options.trace.as_deref().map(TraceFile::open).transpose()?;
     options.log.start();
+    let mut listeners = Listeners::open(options)?;
+    // An address in use is no reason to make a certificate.
     let tls = Tls::open(&options.tls)?;
-    let mut listeners = Listeners::open(options, tls.as_ref().map(Tls::server))?;
+    let tls_port = tls.as_ref().and_then(|tls| listeners.speak_tls(tls.server()));
     let metrics = match &options.metrics {
         Some(target) => Some(listen_at(target, options).open_for(1)?),
         None => None,
@@ -80,7 +82,7 @@ where
         trace.attach(all_recorders(&loops));
         loops.trace = Some(Arc::clone(trace));
     }
-    let advice = tls.as_ref().zip(listeners.tls_port).map(|(tls, port)| tls.advice(port));
+    let advice = tls.as_ref().zip(tls_port).map(|(tls, port)| tls.advice(port));
     if let Some(mut tls) = tls {
         loops.reload = Some(Box::new(move || tls.reload()));
     }
