@@ -228,6 +228,8 @@ class Hostile(SecureTest):
         self.assertLess(took, HANDSHAKE + 5)
         self.honest.end()
         self.assertLess(self.server.resident(), 64 << 20)
+        # What one peer does is not news.
+        self.assertNotRegex(self.server.errors(), "WARN|ERROR")
         self.server.stop()
 
     def stream(self):
@@ -316,6 +318,17 @@ class Hostile(SecureTest):
         # It does not wait for more than the 144 KiB that have come, and says so.
         said = self.assert_hangs_up(stream, 3)
         self.assertTrue(not said or said[0] == ALERT, said)
+
+    def test_warnings_without_end(self):
+        peer = self.hello()
+        peer.write_out()
+        peer.read_in()
+        try:
+            for _ in range(1000):
+                peer.stream.sendall(record(ALERT, b"\1\x5a"))
+        except OSError:
+            pass
+        self.assert_hangs_up(peer.stream)
 
     def test_renegotiation_is_refused(self):
         # The command R asks for it.

@@ -47,6 +47,7 @@ fn traced(
         command
     })?;
     let load = Load {
+        tls: None,
         target: tracer.target().clone(),
         sources: Sources::Any,
         kind: Kind::Echo {

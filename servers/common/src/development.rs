@@ -91,7 +91,7 @@ impl Development {
         match is_first {
             true => log::info!("{} has a new development certificate", path.display()),
             false => {
-                log::warn!("{fault}: it is made anew, and clients must be told to trust it again")
+                log::warn!("{fault}: it is made anew, and clients must be told to trust it again");
             }
         }
         Ok(())
