@@ -16,6 +16,7 @@ mod crowd;
 mod outcome;
 mod pattern;
 mod scheme;
+mod secure;
 mod socket;
 
 use std::fmt;
@@ -23,6 +24,7 @@ use std::io;
 use std::time::Duration;
 
 pub use outcome::{Latency, Outcome, Progress};
+pub use secure::Tls;
 pub use socket::{Sources, Target, connections_max};
 
 /// What is asked of a server, and for how long.
@@ -30,6 +32,8 @@ pub use socket::{Sources, Target, connections_max};
 pub struct Load {
     pub target: Target,
     pub sources: Sources,
+    /// Over TCP alone.
+    pub tls: Option<Tls>,
     pub kind: Kind,
     /// How many connections are held at a time.
     pub connections: usize,

@@ -1,7 +1,12 @@
 //! The load generator beside the echo service in every mode, and beside servers that do not do as they should.
 
 #![cfg(feature = "kit")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on fails"
+)]
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -12,6 +17,7 @@ use std::time::Duration;
 
 use benches::report::Report;
 use echo::{Echo, Modes};
+use reactor_bare::tls::{self, Identity, Provider};
 use reactor_bare::{Config, Listen, Pool, Setup};
 
 /// The echo service on a loop of its own, until it is dropped.
@@ -48,6 +54,86 @@ fn serve(treat: impl Fn(TcpStream) + Clone + Send + 'static) -> String {
         }
     });
     address
+}
+
+/// A directory of its own, with the certificate of an echo service that speaks TLS.
+struct Secure {
+    server: Server,
+    authority: PathBuf,
+}
+
+impl Secure {
+    fn start(name: &str) -> Self {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let pem = made.cert.pem();
+        let authority =
+            std::env::temp_dir().join(format!("loadgen-{name}-{}.pem", std::process::id()));
+        std::fs::write(&authority, &pem).unwrap();
+        let key = made.signing_key.serialize_pem();
+        let identity = Identity::from_pem(pem.as_bytes(), key.as_bytes()).unwrap();
+        let tls = tls::Server::builder(&Provider::default(), identity).build().unwrap();
+        let listen = Listen::at("127.0.0.1:0").tls(tls);
+        Self { server: Server::start(Modes::default(), listen), authority }
+    }
+
+    fn run(&self, mode: &str, arguments: &[&str]) -> Output {
+        let authority = self.authority.to_str().unwrap();
+        loadgen(&[&[mode, &self.server.address, "--tls", authority], arguments].concat())
+    }
+}
+
+impl Drop for Secure {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.authority);
+    }
+}
+
+/// How many handshakes were full, and how many resumed a session.
+fn handshakes(output: &Output) -> (u64, u64) {
+    let text = text(&output.stdout);
+    let line = text.lines().rfind(|line| line.starts_with("handshakes")).unwrap();
+    let numbers: Vec<u64> = line.split(' ').filter_map(|word| word.parse().ok()).collect();
+    (numbers[0], numbers[1])
+}
+
+#[test]
+fn tls_is_spoken_in_every_mode() {
+    let secure = Secure::start("modes");
+    for (mode, arguments) in [
+        ("echo", &["--size", "64"][..]),
+        ("echo", &["--size", "16KiB", "--in-flight", "4"]),
+        ("echo", &["--rate", "500"]),
+        ("bulk", &[]),
+        ("idle", &[]),
+        ("churn", &[]),
+    ] {
+        let output = secure.run(mode, &[&["-n", "20", "-d", "200ms"], arguments].concat());
+        assert!(output.status.success(), "{mode} {arguments:?}: {output:?}");
+        assert!(handshakes(&output).0 >= 20, "{output:?}");
+    }
+}
+
+#[test]
+fn handshakes_are_full_or_resumed_as_was_asked_for() {
+    let secure = Secure::start("handshakes");
+    let arguments = ["-n", "4", "--count", "100"];
+    let full = secure.run("accept", &arguments);
+    assert!(full.status.success(), "{full:?}");
+    assert!(matches!(handshakes(&full), (100.., 0)), "{full:?}");
+    let resumed = secure.run("accept", &[&arguments[..], &["--resume"]].concat());
+    assert!(resumed.status.success(), "{resumed:?}");
+    assert!(matches!(handshakes(&resumed), (1..=4, 96..)), "{resumed:?}");
+}
+
+#[test]
+fn all_that_tls_costs_is_one_command() {
+    let secure = Secure::start("all");
+    let output = secure.run("tls", &["-n", "8", "-d", "100ms"]);
+    assert!(output.status.success(), "{output:?}");
+    let parts = text(&output.stdout).lines().filter(|line| line.starts_with("== ")).count();
+    assert_eq!(parts, 5);
+    let without = loadgen(&["tls", &secure.server.address]);
+    assert_eq!(without.status.code(), Some(2), "{without:?}");
 }
 
 fn loadgen(arguments: &[&str]) -> Output {

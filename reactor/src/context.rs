@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use crate::connection::{Life, Origin, Outgoing, ServiceIndex, Table};
 use crate::handle::{Handle, Port, SendError};
-use crate::id::{Arena, ConnId, Id, Kind, SocketId, TimerId};
+use crate::id::{Arena, ConnId, Id, Kind, ListenerId, SocketId, TimerId};
 use crate::read_buffer::{Block, ReadBuffer};
 use crate::reason::CloseReason;
 use crate::socket::address::Address;
@@ -33,6 +33,8 @@ pub(crate) struct Core {
     pub(crate) dirty_sockets: Vec<SocketId>,
     /// Services that asked for the end of this turn. Invariant: each once.
     pub(crate) turn_ends: Vec<ServiceIndex>,
+    /// Where listeners are.
+    pub(crate) listeners: Vec<(ListenerId, Address)>,
     /// For each service, how it is told of room in other loops' inboxes.
     pub(crate) ports: Vec<Arc<Port>>,
     /// Whether the loop is to stop, and how long it may drain.
@@ -209,6 +211,12 @@ impl<'a> Context<'a> {
     /// Stops the loop, as [`Reactor::shutdown`](crate::Reactor::shutdown) does.
     pub fn shutdown(&mut self, grace: Duration) {
         self.core.stop = Some(self.core.stop.map_or(grace, |other| other.min(grace)));
+    }
+
+    /// Where a listener of this loop is: [`Origin::Accepted`] names it. `None` once it is closed.
+    pub fn listener_address(&self, id: ListenerId) -> Option<&Address> {
+        let mut listeners = self.core.listeners.iter();
+        listeners.find(|(listener, _)| *listener == id).map(|(_, address)| address)
     }
 
     /// How many connections the loop has, of all services and in all states.

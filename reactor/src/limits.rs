@@ -24,6 +24,9 @@ pub struct Limits {
     /// that share its [`Admission`]. At the limit accepting pauses, and clients wait in the backlog.
     /// Default: 0, none but what the system allows.
     pub max_connections: usize,
+    /// Whether outgoing connections count in `max_connections`. Default: yes. A proxy, which makes one for each
+    /// client, says no: otherwise clients could take all places, and none would be left to serve them by.
+    pub counts_outgoing: bool,
     /// Accepted connections from one IP address; an IPv4-mapped IPv6 address counts as its IPv4 address.
     /// Over it a client is accepted, closed and counted as refused. Default: 0, none.
     pub max_per_ip: usize,
@@ -69,6 +72,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_connections: 0,
+            counts_outgoing: true,
             max_per_ip: 0,
             queue_high: 256 * 1024,
             queue_low: 64 * 1024,

@@ -231,6 +231,7 @@ impl<D: Driver> Reactor<D> {
             connects: Vec::new(),
             dirty_sockets: Vec::new(),
             turn_ends: Vec::new(),
+            listeners: Vec::new(),
             ports: Vec::new(),
             stop: None,
             grace: config.grace,

@@ -12,7 +12,7 @@
 mod support;
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixListener;
 use std::thread;
 use std::time::Duration;
@@ -146,7 +146,7 @@ fn a_connection_to_itself_counts_as_refused() {
 
 fn reactor_stream(socket: socket2::Socket) -> reactor::MioStream {
     socket.set_nonblocking(true).unwrap();
-    reactor::MioStream::from(std::net::TcpStream::from(socket))
+    reactor::MioStream::from(TcpStream::from(socket))
 }
 
 #[test]
@@ -179,6 +179,36 @@ fn the_limit_on_connections_counts_outgoing_ones() {
     let heard = &reactor.get(&service).heard;
     assert!(heard.contains(&Heard::Open(ids[0])));
     assert!(heard.contains(&Heard::ConnectFailed(ids[1], ConnectError::Limit)));
+}
+
+#[test]
+fn outgoing_connections_do_not_count_where_they_are_not_to() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let limits = Limits { max_connections: 1, counts_outgoing: false, ..Limits::default() };
+    let mut reactor = Reactor::with_config(Config { limits, ..propagating() }).unwrap();
+    let admission = reactor::Admission::new();
+    let config = ServiceConfig::new().admission(admission.clone());
+    let service = reactor.add_with(Probe::default(), config);
+    let opened = reactor.listen(&service, "127.0.0.1:0").unwrap();
+    let at = |reactor: &mut Reactor| {
+        reactor.with(&service, |_, cx| cx.listener_address(opened.id).cloned())
+    };
+    assert_eq!(at(&mut reactor).as_ref(), Some(&opened.address));
+    let address = listener.local_addr().unwrap();
+    let ids = [(); 2].map(|()| reactor.connect(&service, address));
+    let client = TcpStream::connect(opened.address.socket_address().unwrap()).unwrap();
+    turn_until(&mut reactor, &service, |probe| probe.heard.len() == 3);
+    assert_eq!(admission.connections(), 1, "the client alone");
+    assert!(ids.iter().all(|id| reactor.get(&service).heard.contains(&Heard::Open(*id))));
+    drop(client);
+    let peers = [(); 2].map(|()| listener.accept().unwrap());
+    drop(peers);
+    turn_until(&mut reactor, &service, |probe| {
+        probe.heard.iter().filter(|heard| matches!(heard, Heard::Close(..))).count() == 3
+    });
+    assert_eq!((admission.connections(), reactor.counters().read().open), (0, 0));
+    assert!(reactor.close_listener(opened.id));
+    assert_eq!(at(&mut reactor), None);
 }
 
 #[test]

@@ -134,17 +134,19 @@ class Program:
 
 
 class Server(Program):
-    """`echo-server`, ready."""
+    """`echo-server`, or another one, ready."""
 
-    def __init__(self, test, *arguments, listen=("127.0.0.1:0",), wrapper=(), ready=None, **options):
-        command = [*wrapper, BINARIES / "echo-server"]
+    def __init__(
+        self, test, *arguments, program="echo-server", listen=("127.0.0.1:0",), wrapper=(), ready=None, **options
+    ):
+        command = [*wrapper, BINARIES / program]
         for address in listen:
             command += ["--listen", address]
         super().__init__(test, [*command, *arguments], **options)
         self.ready = self.ready_lines(len(listen) if ready is None else ready)
         self.addresses = [line.partition("listening on ")[2] for line in self.ready]
         for line in self.ready:
-            test.assertRegex(line, r"^listening on (tcp|unix|udp|http)://\S+$")
+            test.assertRegex(line, r"^listening on (tcp|tls|unix|udp|http)://\S+$")
 
     def ready_lines(self, count):
         deadline = time.monotonic() + PATIENCE

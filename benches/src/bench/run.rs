@@ -150,6 +150,7 @@ fn measure(
 ) -> Result<Sample, String> {
     let mut meter = Meter::new(server.process()).map_err(|error| error.to_string())?;
     let load = Load {
+        tls: None,
         target: server.target().clone(),
         sources: sources(&work.kind),
         kind: work.kind,

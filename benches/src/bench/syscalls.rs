@@ -68,6 +68,7 @@ fn traced(
 /// What went wrong, also with one of them.
 pub(super) fn answered(target: &Target, connections: usize, messages: u64) -> Result<u64, String> {
     let load = Load {
+        tls: None,
         target: target.clone(),
         sources: Sources::Any,
         kind: Kind::Echo {

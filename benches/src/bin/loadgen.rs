@@ -3,14 +3,15 @@
 use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use benches::load::{self, Kind, Load, Others, Outcome, Progress, Sources, Target, Watch};
+use benches::load::{self, Kind, Load, Others, Outcome, Progress, Sources, Target, Tls, Watch};
 use benches::process::{Held, Process};
 use benches::report::{Memory, Report};
 use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
 use servers_common::{Failure, parse_duration, parse_size, run};
 
 /// Puts a load on an echo server, verifies each byte that comes back, and tells how long it took.
@@ -78,6 +79,12 @@ enum Mode {
         #[command(flatten)]
         common: Common,
     },
+    /// All that TLS costs, one after the other: full handshakes, resumed ones, echo of 64 bytes and of 16 KiB, and
+    /// idle connections
+    Tls {
+        #[command(flatten)]
+        common: Common,
+    },
     /// As many bytes as go
     Bulk {
         /// Bytes of a write
@@ -93,6 +100,12 @@ struct Common {
     /// The server: HOST:PORT, or unix:PATH
     #[arg(value_name = "ADDR", value_parser = str::parse::<Target>)]
     target: Target,
+    /// Speaks TLS, to a server for `localhost` whose certificate one in this file (PEM) has signed
+    #[arg(long, value_name = "FILE")]
+    tls: Option<PathBuf>,
+    /// Resumes sessions; otherwise each handshake is a full one
+    #[arg(long, requires = "tls")]
+    resume: bool,
     /// Connections at a time
     #[arg(long, short = 'n', default_value_t = 64, value_parser = parse_positive)]
     connections: usize,
@@ -139,9 +152,50 @@ fn act(mode: Mode) -> Result<(), Failure> {
         }
         Mode::Idle { common } => (Kind::Idle, common),
         Mode::Expire { common } => (Kind::Expire, common),
+        Mode::Tls { common } => return act_all(common),
         Mode::Bulk { size, common } => (Kind::Bulk { size }, common),
     };
-    let load = common.load(kind);
+    let report = report(&common, kind, common.resume)?;
+    if let Some(path) = &common.json {
+        write_json(path, &report)?;
+    }
+    judge([&report])
+}
+
+/// What TLS is judged by.
+fn act_all(common: Common) -> Result<(), Failure> {
+    if common.tls.is_none() {
+        return Err(Failure::usage(
+            "tls needs --tls FILE: the certificate that the server's is signed by",
+        ));
+    }
+    let echo = |size| Kind::Echo {
+        size,
+        in_flight: 1,
+        lines: false,
+        rate: None,
+        others: Others::default(),
+    };
+    let mut reports = Vec::new();
+    for (what, kind, resumes) in [
+        ("full handshakes", Kind::Accept, false),
+        ("resumed handshakes", Kind::Accept, true),
+        ("64 bytes", echo(64), true),
+        ("16 KiB", echo(16 * 1024), true),
+        ("idle", Kind::Idle, true),
+    ] {
+        let _ = writeln!(io::stdout(), "== {what}");
+        reports.push(report(&common, kind, resumes)?);
+    }
+    if let Some(path) = &common.json {
+        write_json(path, &reports)?;
+    }
+    judge(&reports)
+}
+
+/// Puts on one load, and prints what it found.
+fn report(common: &Common, kind: Kind, resumes: bool) -> Result<Report, Failure> {
+    let load = common.load(kind, resumes)?;
     let mut watch = Observer::new(common.pid)?;
     let outcome = load::run(&load, &mut watch);
     watch.clear_line();
@@ -149,26 +203,34 @@ fn act(mode: Mode) -> Result<(), Failure> {
     let report =
         Report { target: load.target.to_string(), memory: watch.memory(&outcome)?, outcome };
     let _ = io::stdout().write_all(report.to_string().as_bytes());
-    if let Some(path) = &common.json {
-        write_json(path, &report)
-            .map_err(|error| Failure::run(format!("cannot write {}: {error}", path.display())))?;
+    if watch.process.is_some() && report.outcome.operations > 0 {
+        let each = watch.busy.as_nanos() as f64 / report.outcome.operations as f64;
+        let _ = writeln!(io::stdout(), "server       {:.2} us of CPU an operation", each / 1e3);
     }
-    let errors: Vec<String> =
-        report.outcome.errors.iter().map(|(name, count)| format!("{count} x {name}")).collect();
+    if let Some(tls) = &load.tls {
+        let (full, resumed) = tls.handshakes();
+        let _ = writeln!(io::stdout(), "handshakes   {full} full, {resumed} resumed");
+    }
+    Ok(report)
+}
+
+fn judge<'a>(reports: impl IntoIterator<Item = &'a Report>) -> Result<(), Failure> {
+    let errors = reports.into_iter().flat_map(|report| &report.outcome.errors);
+    let errors: Vec<String> = errors.map(|(name, count)| format!("{count} x {name}")).collect();
     match errors.is_empty() {
         true => Ok(()),
         false => Err(Failure::run(format!("not all went well: {}", errors.join(", ")))),
     }
 }
 
-fn write_json(path: &PathBuf, report: &Report) -> io::Result<()> {
-    let mut text = serde_json::to_string_pretty(report)?;
-    text.push('\n');
-    fs::write(path, text)
+fn write_json(path: &Path, found: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(found).map_err(io::Error::from);
+    text.and_then(|text| fs::write(path, text + "\n"))
+        .map_err(|error| Failure::run(format!("cannot write {}: {error}", path.display())))
 }
 
 impl Common {
-    fn load(&self, kind: Kind) -> Load {
+    fn load(&self, kind: Kind, resumes: bool) -> Result<Load, Failure> {
         let is_loopback = matches!(&self.target, Target::Ip(address) if address.ip().is_loopback() && address.is_ipv4());
         let replaces = matches!(kind, Kind::Accept | Kind::Churn { .. });
         let sources = match (self.source, self.sources) {
@@ -182,9 +244,19 @@ impl Common {
             },
         };
         let bound = if self.count.is_some() { 600 } else { 5 };
-        Load {
+        let tls = match (&self.tls, &self.target) {
+            (Some(_), Target::Unix(_)) => {
+                return Err(Failure::usage("--tls: a Unix socket speaks none"));
+            }
+            (Some(path), _) => Some(Tls::new(path, resumes).map_err(|error| {
+                Failure::run(format!("cannot use {}: {error}", path.display()))
+            })?),
+            (None, _) => None,
+        };
+        Ok(Load {
             target: self.target.clone(),
             sources,
+            tls,
             kind,
             connections: self.connections,
             warm_up: self.warm_up,
@@ -192,7 +264,7 @@ impl Common {
             count: self.count,
             patience: self.timeout,
             everyone: true,
-        }
+        })
     }
 }
 
@@ -201,6 +273,8 @@ struct Observer {
     process: Option<Process>,
     before: Held,
     during: Held,
+    /// The CPU time that it took while it was measured.
+    busy: Duration,
     is_terminal: bool,
 }
 
@@ -210,7 +284,8 @@ impl Observer {
         let before = process.map_or(Ok(Held::default()), Process::held).map_err(|error| {
             Failure::run(format!("cannot look at process {}: {error}", pid.unwrap_or_default()))
         })?;
-        Ok(Self { process, before, during: before, is_terminal: io::stderr().is_terminal() })
+        let is_terminal = io::stderr().is_terminal();
+        Ok(Self { process, before, during: before, busy: Duration::ZERO, is_terminal })
     }
 
     fn clear_line(&self) {
@@ -228,8 +303,16 @@ impl Observer {
 }
 
 impl Watch for Observer {
+    fn started(&mut self) -> io::Result<()> {
+        if let Some(process) = self.process {
+            self.busy = process.cpu_time()?;
+        }
+        Ok(())
+    }
+
     fn ended(&mut self) -> io::Result<()> {
         if let Some(process) = self.process {
+            self.busy = process.cpu_time()?.saturating_sub(self.busy);
             self.during = process.held()?;
         }
         Ok(())

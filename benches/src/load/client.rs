@@ -126,6 +126,10 @@ impl Client {
 
     /// Sends what it may, `piece` bytes at a time, until the socket takes no more or the budget is spent.
     pub(super) fn write(&mut self, pattern: &Pattern, piece: usize) -> Result<(), Fault> {
+        match self.stream.flush() {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => self.is_blocked = true,
+            result => result?,
+        }
         for _ in 0..BUDGET {
             if self.sent == self.allowed || self.is_blocked {
                 break;
@@ -162,7 +166,7 @@ impl Client {
             }
             self.received += count;
             arrived.bytes += count;
-            if count < room.len() && !self.has_hung_up {
+            if count < room.len() && !self.has_hung_up && self.stream.short_read_empties() {
                 self.is_unread = false;
                 break;
             }

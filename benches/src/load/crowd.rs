@@ -151,9 +151,10 @@ impl<'a, S: Scheme> Crowd<'a, S> {
             let (number, entry) = (self.created, self.clients.vacant_entry());
             let key = entry.key();
             let connected =
-                connect(&self.load.target, &self.load.sources, number).and_then(|mut stream| {
-                    stream.register(self.poll.registry(), Token(key)).map(|()| stream)
-                });
+                connect(&self.load.target, &self.load.sources, self.load.tls.as_ref(), number)
+                    .and_then(|mut stream| {
+                        stream.register(self.poll.registry(), Token(key)).map(|()| stream)
+                    });
             match connected {
                 Ok(stream) => {
                     let start = self.pattern.start(number);
@@ -230,7 +231,11 @@ impl<'a, S: Scheme> Crowd<'a, S> {
     fn attend(&mut self, key: usize, event: Option<&Event>) {
         match self.serve(key, event) {
             Ok(Next::Stay) => self.list(key),
-            Ok(Next::Close) => drop(self.clients.try_remove(key)),
+            Ok(Next::Close) => {
+                if let Some(mut client) = self.clients.try_remove(key) {
+                    client.stream.say_goodbye();
+                }
+            }
             Ok(Next::Reset) => {
                 if let Some(client) = self.clients.try_remove(key) {
                     client.stream.reset_on_drop();

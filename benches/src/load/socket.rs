@@ -14,6 +14,8 @@ use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, SockRef, Socket, Type};
 
+use super::secure::{Tls, TlsStream};
+
 /// Descriptors that are needed for other things than connections.
 const DESCRIPTORS_OTHER: usize = 32;
 
@@ -86,10 +88,16 @@ pub fn connections_max() -> usize {
 pub(super) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Box<TlsStream>),
 }
 
 /// Begins to connect; `WouldBlock` says that there is no room in the server's backlog.
-pub(super) fn connect(target: &Target, sources: &Sources, number: usize) -> io::Result<Stream> {
+pub(super) fn connect(
+    target: &Target,
+    sources: &Sources,
+    tls: Option<&Tls>,
+    number: usize,
+) -> io::Result<Stream> {
     let address = match target {
         Target::Unix(path) => return UnixStream::connect(path).map(Stream::Unix),
         Target::Ip(address) => *address,
@@ -102,7 +110,13 @@ pub(super) fn connect(target: &Target, sources: &Sources, number: usize) -> io::
     }
     match socket.connect(&address.into()) {
         Err(error) if Errno::from_io_error(&error) != Some(Errno::INPROGRESS) => Err(error),
-        _ => Ok(Stream::Tcp(TcpStream::from_std(socket.into()))),
+        _ => {
+            let stream = TcpStream::from_std(socket.into());
+            match tls {
+                Some(tls) => Ok(Stream::Tls(Box::new(tls.begin(stream)?))),
+                None => Ok(Stream::Tcp(stream)),
+            }
+        }
     }
 }
 
@@ -111,6 +125,7 @@ impl Stream {
     pub(super) fn is_connected(&self) -> io::Result<bool> {
         let (error, peer) = match self {
             Self::Tcp(stream) => (stream.take_error()?, stream.peer_addr().map(drop)),
+            Self::Tls(tls) => (tls.stream.take_error()?, tls.stream.peer_addr().map(drop)),
             Self::Unix(stream) => (stream.take_error()?, stream.peer_addr().map(drop)),
         };
         match (error, peer) {
@@ -121,18 +136,37 @@ impl Stream {
     }
 
     /// Sends FIN.
-    pub(super) fn finish(&self) -> io::Result<()> {
+    pub(super) fn finish(&mut self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Self::Tls(tls) => {
+                tls.say_close_notify()?;
+                tls.stream.shutdown(Shutdown::Write)
+            }
             Self::Unix(stream) => stream.shutdown(Shutdown::Write),
+        }
+    }
+
+    /// It is to be dropped: the last word of TLS, if it is spoken.
+    pub(super) fn say_goodbye(&mut self) {
+        if let Self::Tls(tls) = self {
+            let _ = tls.say_close_notify(); // who is gone need not hear it
         }
     }
 
     /// Dropping it will send RST; a Unix socket has none.
     pub(super) fn reset_on_drop(&self) {
-        if let Self::Tcp(stream) = self {
-            let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
-        }
+        let stream = match self {
+            Self::Tcp(stream) => stream,
+            Self::Tls(tls) => &tls.stream,
+            Self::Unix(_) => return,
+        };
+        let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+    }
+
+    /// Whether a read that does not fill the room has found all that there was.
+    pub(super) fn short_read_empties(&self) -> bool {
+        !matches!(self, Self::Tls(_))
     }
 }
 
@@ -140,6 +174,7 @@ impl Read for Stream {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.read(room),
+            Self::Tls(tls) => tls.read(room),
             Self::Unix(stream) => stream.read(room),
         }
     }
@@ -149,12 +184,16 @@ impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.write(bytes),
+            Self::Tls(tls) => tls.write(bytes),
             Self::Unix(stream) => stream.write(bytes),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        match self {
+            Self::Tls(tls) => tls.flush(),
+            Self::Tcp(_) | Self::Unix(_) => Ok(()),
+        }
     }
 }
 
@@ -163,6 +202,7 @@ impl Stream {
         let interest = Interest::READABLE | Interest::WRITABLE;
         match self {
             Self::Tcp(stream) => stream.register(registry, token, interest),
+            Self::Tls(tls) => tls.stream.register(registry, token, interest),
             Self::Unix(stream) => stream.register(registry, token, interest),
         }
     }

@@ -124,6 +124,7 @@ impl Row {
         let mut meter =
             Meter { process: server.process(), time: Duration::ZERO, held: Held::default() };
         let load = Load {
+            tls: None,
             target: server.target().clone(),
             sources: Sources::Any,
             kind: Kind::Echo {

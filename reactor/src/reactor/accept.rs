@@ -105,6 +105,7 @@ impl<D: Driver> Reactor<D> {
                 if let Some(acceptor) = self.acceptors.get_mut(id) {
                     acceptor.listener = Some(listener);
                     acceptor.address = Some(address.clone());
+                    self.core.listeners.push((ListenerId(id), address.clone()));
                     // The first event may be lost to a driver that watched before it listened.
                     acceptor.note(ListenerId(id), &mut self.ready_acceptors);
                 }
@@ -121,6 +122,7 @@ impl<D: Driver> Reactor<D> {
     /// that it has accepted live on. Whether there was such a listener.
     pub fn close_listener(&mut self, id: ListenerId) -> bool {
         let Some(mut acceptor) = self.acceptors.remove(id.0) else { return false };
+        self.core.listeners.retain(|(listener, _)| *listener != id);
         self.core.table.timers.disarm(&mut acceptor.armed);
         self.core.table.tap.note(|| Event::CloseListener { listener: id });
         if let Some(listener) = acceptor.listener {

@@ -118,6 +118,7 @@ impl<D: Driver> Reactor<D> {
         let Some(connection) = self.core.table.get_mut(id) else { return false };
         let service = usize::from(connection.service);
         match (self.admissions.get(service), self.core.table.limits.get(service)) {
+            (Some(_), Some(limits)) if !limits.counts_outgoing => {}
             (Some(admission), Some(limits)) if admission.take_place(limits) => {}
             _ => return false,
         }

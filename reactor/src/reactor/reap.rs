@@ -104,8 +104,11 @@ impl<D: Driver> Reactor<D> {
         if let (Some(admission), Some(limits)) =
             (self.admissions.get(service), self.core.table.limits.get(service))
         {
-            admission.leave_place();
-            if matches!(connection.origin, Origin::Accepted(_)) {
+            let is_accepted = matches!(connection.origin, Origin::Accepted(_));
+            if is_accepted || limits.counts_outgoing {
+                admission.leave_place();
+            }
+            if is_accepted {
                 admission.leave_address(connection.peer.ip(), limits);
             }
         }

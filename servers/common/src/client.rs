@@ -7,8 +7,8 @@ use clap::Args;
 use reactor::{CloseReason, Connect, ConnectError, Target};
 
 use crate::address::parse_peer;
+use crate::client_tls::ClientTlsOptions;
 use crate::failure::Failure;
-use crate::unavailable::ClientUnavailable;
 use crate::units::parse_duration;
 
 /// The options that all clients have.
@@ -25,16 +25,22 @@ pub struct ClientOptions {
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
     pub retries: u32,
     #[command(flatten)]
-    unavailable: ClientUnavailable,
+    tls: ClientTlsOptions,
 }
 
 impl ClientOptions {
-    /// Whether what was asked for is there to be had.
+    /// The same for a client that always speaks TLS, as if `--tls` had been given.
+    pub fn with_tls(mut self) -> Self {
+        self.tls.tls = true;
+        self
+    }
+
+    /// Whether the options make sense together.
     ///
     /// # Errors
-    /// The option that this version does not have.
+    /// The option that does not.
     pub fn check(&self) -> Result<(), Failure> {
-        self.unavailable.refuse()
+        self.tls.check(&self.address)
     }
 
     /// How long each wait may be; [`Duration::MAX`] if for ever.
@@ -45,9 +51,12 @@ impl ClientOptions {
         }
     }
 
-    /// The connection to be wished for.
-    pub fn connect(&self) -> Connect {
-        Connect::to(self.address.clone()).timeout(self.timeout())
+    /// The connection to be wished for. If it is not to be verified, stderr is warned.
+    ///
+    /// # Errors
+    /// A file that TLS needs, and what is wrong with it.
+    pub fn connect(&self) -> Result<Connect, Failure> {
+        self.tls.apply(Connect::to(self.address.clone()).timeout(self.timeout()))
     }
 }
 
@@ -75,6 +84,10 @@ pub fn explain_connect(address: &Target, error: &ConnectError) -> String {
 ///     explain_close(&CloseReason::Io(std::io::ErrorKind::ConnectionReset)),
 ///     "closed early: connection reset"
 /// );
+/// assert_eq!(
+///     explain_close(&CloseReason::Truncated),
+///     "closed early: the connection was cut off without TLS's close_notify"
+/// );
 /// ```
 pub fn explain_close(reason: &CloseReason) -> String {
     match reason {
@@ -89,6 +102,7 @@ pub fn explain_close(reason: &CloseReason) -> String {
         CloseReason::Io(io::ErrorKind::ConnectionReset) => {
             "closed early: connection reset".to_owned()
         }
+        CloseReason::Tls(error) => error.to_string(),
         CloseReason::Eof | CloseReason::Asked => "closed early".to_owned(),
         reason => format!("closed early: {reason}"),
     }
@@ -131,19 +145,40 @@ mod tests {
     }
 
     #[test]
-    fn what_this_version_does_not_have_is_told_by_its_name() {
+    fn what_tls_needs_is_a_mistake_without_it() {
         for arguments in [
-            &["--tls"][..],
-            &["--ca", "ca.pem"],
+            &["--ca", "ca.pem"][..],
             &["--insecure"],
             &["--sni", "name"],
-            &["--cert", "c.pem"],
-            &["--key", "k.pem"],
+            &["--cert", "c.pem", "--key", "k.pem"],
         ] {
             let all = [&["127.0.0.1:1"], arguments].concat();
-            let failure = parse(&all).unwrap().check().unwrap_err();
-            let text = format!("error: {} is not available in this version", arguments[0]);
-            assert_eq!(failure.to_string(), text);
+            let options = parse(&all).unwrap();
+            let failure = options.check().unwrap_err();
+            assert_eq!(failure, Failure::usage(format!("{} needs --tls", arguments[0])));
+            assert!(options.with_tls().check().is_ok());
+        }
+        for half in [["--cert", "c.pem"], ["--key", "k.pem"]] {
+            let all = [&["127.0.0.1:1", "--tls"], &half[..]].concat();
+            assert_eq!(parse(&all).unwrap_err().exit_code(), 2);
+        }
+    }
+
+    #[test]
+    fn a_unix_socket_has_no_name_to_verify() {
+        let failure = parse(&["unix:/run/x.sock", "--tls"]).unwrap().check().unwrap_err();
+        assert!(matches!(failure, Failure::Usage(why) if why.contains("--sni")));
+        let named = parse(&["unix:/run/x.sock", "--tls", "--sni", "localhost"]).unwrap();
+        assert!(named.check().is_ok());
+    }
+
+    #[test]
+    fn a_file_that_tls_needs_is_named_if_it_is_not_there() {
+        for arguments in [&["--ca", "/no/ca.pem"][..], &["--cert", "/no/c.pem", "--key", "k.pem"]] {
+            let all = [&["127.0.0.1:1", "--tls"], arguments].concat();
+            let failure = parse(&all).unwrap().connect().unwrap_err();
+            let text = format!("{}: no such file or directory", arguments[1]);
+            assert_eq!(failure, Failure::run(text));
         }
     }
 

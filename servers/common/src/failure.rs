@@ -14,8 +14,8 @@ use crate::stderr::print_error_line;
 /// ```
 /// use servers_common::Failure;
 ///
-/// let failure = Failure::usage("--tls is not available in this version");
-/// assert_eq!(failure.to_string(), "error: --tls is not available in this version");
+/// let failure = Failure::usage("--cert needs --tls");
+/// assert_eq!(failure.to_string(), "error: --cert needs --tls");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {

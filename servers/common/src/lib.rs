@@ -42,7 +42,8 @@
 //! |---|---|
 //! | a program | [`run`], [`Failure`], [`LogOptions`] |
 //! | a server | [`ServerOptions`], [`Program`], [`serve`], [`Traffic`], [`ListenAddress`] |
-//! | a client | [`ClientOptions`], [`Backoff`], [`Input`], [`Output`], [`explain_connect`], [`explain_close`] |
+//! | a client | [`ClientOptions`], [`Backoff`], [`explain_connect`], [`explain_close`] |
+//! | the terminal | [`Input`], [`Output`], [`print_line`], [`print_error_line`] |
 //! | values | [`parse_duration`], [`parse_size`], [`parse_peer`], [`Escaped`] |
 
 #![deny(missing_docs)]
@@ -50,6 +51,8 @@
 mod address;
 mod backoff;
 mod client;
+mod client_tls;
+mod development;
 mod escape;
 mod failure;
 mod limits;
@@ -63,8 +66,8 @@ mod request;
 mod serve;
 mod stderr;
 mod stdio;
+mod tls;
 mod trace;
-mod unavailable;
 mod units;
 
 pub use address::{ListenAddress, parse_peer};
@@ -76,5 +79,6 @@ pub use limits::Traffic;
 pub use logging::LogOptions;
 pub use options::ServerOptions;
 pub use serve::{Program, serve};
+pub use stderr::print_error_line;
 pub use stdio::{Input, InputEvent, Output, OutputEvent, Unit, print_line, stdout_file};
 pub use units::{parse_duration, parse_size};

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use reactor::tls::Server;
 use reactor::{Address, Bind, Handler, Listen, Reactor, Service, Target, describe};
 
 use crate::address::ListenAddress;
@@ -14,7 +15,7 @@ pub(crate) type Share = Vec<Socket>;
 
 /// A socket that is open.
 pub(crate) enum Socket {
-    Stream(Listen),
+    Stream { listen: Listen, has_tls: bool },
     Datagram(Bind),
 }
 
@@ -28,14 +29,7 @@ pub(crate) struct Listeners {
 
 impl Listeners {
     /// Opens them all, or none.
-    pub(crate) fn open(options: &ServerOptions, datagrams: bool) -> Result<Self, Failure> {
-        if let Some(address) =
-            options.listen.iter().find(|address| !datagrams && is_datagram(address))
-        {
-            return Err(Failure::usage(format!(
-                "--listen {address}: this service has no datagrams"
-            )));
-        }
+    pub(crate) fn open(options: &ServerOptions) -> Result<Self, Failure> {
         let loops = usize::from(options.loops);
         let mut listeners =
             Self { shares: (0..loops).map(|_| Share::new()).collect(), ready_lines: Vec::new() };
@@ -47,6 +41,26 @@ impl Listeners {
             }
         }
         Ok(listeners)
+    }
+
+    /// From now on all that is TCP speaks TLS, and says so. With the port of the first that does.
+    pub(crate) fn speak_tls(&mut self, server: &Server) -> Option<u16> {
+        for socket in self.shares.iter_mut().flatten() {
+            socket.speak_tls(server);
+        }
+        let sockets = self.shares.first()?;
+        self.ready_lines = sockets.iter().map(Socket::ready_line).collect();
+        sockets.iter().find_map(Socket::tls_port)
+    }
+}
+
+/// Datagrams are for services that have them.
+pub(crate) fn check_kinds(options: &ServerOptions, datagrams: bool) -> Result<(), Failure> {
+    match options.listen.iter().find(|address| !datagrams && is_datagram(address)) {
+        Some(address) => {
+            Err(Failure::usage(format!("--listen {address}: this service has no datagrams")))
+        }
+        None => Ok(()),
     }
 }
 
@@ -62,8 +76,8 @@ fn open(
 ) -> Result<Vec<Socket>, Failure> {
     Ok(match address {
         ListenAddress::Stream(target) => {
-            let listen = listen_at(target, options);
-            listen.open_for(loops)?.into_iter().map(Socket::Stream).collect()
+            let listens = listen_at(target, options).open_for(loops)?.into_iter();
+            listens.map(|listen| Socket::Stream { listen, has_tls: false }).collect()
         }
         ListenAddress::Datagram(target) => {
             let bind = Bind::at(target.clone());
@@ -86,10 +100,28 @@ pub(crate) fn listen_at(target: &Target, options: &ServerOptions) -> Listen {
 }
 
 impl Socket {
+    fn speak_tls(&mut self, server: &Server) {
+        if let Self::Stream { listen, has_tls } = self
+            && matches!(listen.address(), Some(Address::Ip(_)))
+        {
+            (*listen, *has_tls) = (listen.clone().tls(server.clone()), true);
+        }
+    }
+
     fn ready_line(&self) -> String {
         match self {
-            Self::Stream(listen) => ready_line("tcp", listen.address()),
+            Self::Stream { listen, has_tls: true } => ready_line("tls", listen.address()),
+            Self::Stream { listen, has_tls: false } => ready_line("tcp", listen.address()),
             Self::Datagram(bind) => ready_line("udp", bind.address()),
+        }
+    }
+
+    fn tls_port(&self) -> Option<u16> {
+        match self {
+            Self::Stream { listen, has_tls: true } => {
+                listen.address()?.socket_address().map(|address| address.port())
+            }
+            _ => None,
         }
     }
 }
@@ -113,7 +145,7 @@ pub(crate) fn attach<H: Handler>(
 ) -> io::Result<()> {
     for socket in share {
         let attached = match socket {
-            Socket::Stream(listen) => reactor.listen(service, listen).map(drop),
+            Socket::Stream { listen, .. } => reactor.listen(service, listen).map(drop),
             Socket::Datagram(bind) => reactor.bind(service, bind).map(drop),
         };
         attached.map_err(io::Error::other)?;
@@ -150,7 +182,7 @@ mod tests {
         let address = format!("udp:{}", taken.local_addr().unwrap());
         for loops in ["1", "2"] {
             let options = parse(&["--loops", loops, "--listen", &address]).unwrap();
-            let failure = Listeners::open(&options, true).err().unwrap();
+            let failure = Listeners::open(&options).err().unwrap();
             let text = format!("error: cannot listen on {address}: address in use");
             assert_eq!(failure.to_string(), text);
         }
@@ -165,7 +197,7 @@ mod tests {
             "--listen=[::1]:0",
         ])
         .unwrap();
-        let listeners = Listeners::open(&options, true).unwrap();
+        let listeners = Listeners::open(&options).unwrap();
         assert_eq!(listeners.shares.len(), 3);
         assert!(listeners.shares.iter().all(|share| share.len() == 3));
         let schemes: Vec<_> =
@@ -183,7 +215,8 @@ mod tests {
     #[test]
     fn datagrams_are_refused_where_the_service_has_none() {
         let options = parse(&["--listen=udp:127.0.0.1:0"]).unwrap();
-        let failure = Listeners::open(&options, false).err().unwrap();
+        let failure = check_kinds(&options, false).unwrap_err();
+        assert!(check_kinds(&options, true).is_ok());
         assert_eq!(
             failure,
             Failure::usage("--listen udp:127.0.0.1:0: this service has no datagrams")
@@ -196,7 +229,7 @@ mod tests {
         let address = taken.local_addr().unwrap();
         for loops in ["1", "2"] {
             let options = parse(&["--loops", loops, "--listen", &address.to_string()]).unwrap();
-            let failure = Listeners::open(&options, true).err().unwrap();
+            let failure = Listeners::open(&options).err().unwrap();
             let text = format!("error: cannot listen on {address}: address in use");
             assert_eq!(failure.to_string(), text);
         }

@@ -51,7 +51,13 @@ fn start(level: Option<LevelFilter>, default: LevelFilter) {
     let mut builder = Builder::new();
     match (level, std::env::var("RUST_LOG")) {
         (None, Ok(filters)) if !filters.is_empty() => builder.parse_filters(&filters),
-        (level, _) => builder.filter_level(level.unwrap_or(default)),
+        (level, _) => {
+            let level = level.unwrap_or(default);
+            // What it warns of is what peers have sent: one connection more is not news.
+            let of_tls =
+                if level > LevelFilter::Info { level } else { level.min(LevelFilter::Error) };
+            builder.filter_level(level).filter_module("rustls", of_tls)
+        }
     };
     builder.format(|out, record| {
         let (time, level, target) = (out.timestamp(), record.level(), record.target());

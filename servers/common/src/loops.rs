@@ -23,6 +23,9 @@ use crate::trace::{Occasion, TraceFile};
 /// The signals that a server hears.
 const SIGNALS: [Signal; 4] = [Signal::Interrupt, Signal::Terminate, Signal::HangUp, Signal::User1];
 
+/// What SIGHUP asks for.
+pub(crate) type Reload = Box<dyn FnMut()>;
+
 /// All loops of a program.
 pub(crate) struct Loops {
     /// Loop 0, on the thread that made it.
@@ -34,6 +37,7 @@ pub(crate) struct Loops {
     grace: Duration,
     /// What SIGUSR1 asks for.
     pub(crate) trace: Option<Arc<TraceFile>>,
+    pub(crate) reload: Option<Reload>,
 }
 
 impl Loops {
@@ -61,7 +65,7 @@ impl Loops {
         });
         let rest = Config { loop_number: 1, ..config };
         let others = Pool::start(rest, setups.collect()).map_err(cannot_start)?;
-        Ok(Self { first, warden, others, waiter, grace, trace: None })
+        Ok(Self { first, warden, others, waiter, grace, trace: None, reload: None })
     }
 
     fn waiter(count: usize, roll: Inbox<()>) -> io::Result<Reactor> {
@@ -97,6 +101,12 @@ impl Loops {
     /// What is done comes before what is said of it.
     fn heed(&mut self, signal: Signal) {
         let is_again = self.first.is_stopping();
+        if signal == Signal::HangUp
+            && !is_again
+            && let Some(reload) = &mut self.reload
+        {
+            return reload();
+        }
         let grace = if is_again { Duration::ZERO } else { self.grace };
         if asks_for_the_end(signal) {
             if !is_again {

@@ -64,13 +64,17 @@ fn gauges(sum: &Statistics, loops: usize) -> [Row; 3] {
 }
 
 #[rustfmt::skip] // a table
-fn counters(sum: &Statistics) -> [Row; 16] {
+fn counters(sum: &Statistics) -> [Row; 20] {
     [
         ("reactor_connections_accepted", "Connections that the loops accepted and served, this page's own included", sum.accepted),
         ("reactor_connections_refused", "Connections closed at once because of a limit on their address", sum.refused),
         ("reactor_connections_connected", "Outgoing connections that stood", sum.connected),
         ("reactor_connect_failures", "Outgoing connections that never stood", sum.connect_failures),
         ("reactor_accept_pauses", "Times that accepting paused, for a limit or for want of descriptors", sum.accept_pauses),
+        ("reactor_tls_handshakes", "TLS handshakes that came to their end, in both directions", sum.handshakes),
+        ("reactor_tls_handshakes_resumed", "Those of them that resumed an earlier session", sum.handshakes_resumed),
+        ("reactor_tls_handshakes_failed", "TLS handshakes that failed", sum.handshakes_failed),
+        ("reactor_tls_strangers", "Clients, of those whose handshakes failed, that did not speak TLS at all", sum.not_tls),
         ("reactor_received_bytes", "Bytes that the loops received, by streams and datagrams, this page's own included", sum.bytes_in),
         ("reactor_sent_bytes", "Bytes that the loops sent, by streams and datagrams, this page's own included", sum.bytes_out),
         ("reactor_datagrams_received", "Datagrams received", sum.datagrams_in),
@@ -121,6 +125,8 @@ mod tests {
             "reactor_queued_bytes 0",
             "reactor_connections_accepted_total 0",
             "reactor_connections_refused_total 0",
+            "reactor_tls_handshakes_total 0",
+            "reactor_tls_handshakes_failed_total 0",
             "reactor_received_bytes_total 0",
             "reactor_sent_bytes_total 0",
             "reactor_turns_total 0",

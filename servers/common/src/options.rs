@@ -11,8 +11,8 @@ use reactor::{Config, Target};
 use crate::address::{ListenAddress, parse_peer};
 use crate::failure::Failure;
 use crate::logging::LogOptions;
+use crate::tls::TlsOptions;
 use crate::trace::{RECORDS, TraceFile};
-use crate::unavailable::ServerUnavailable;
 use crate::units::{parse_duration, parse_size};
 
 /// What a loop's number may be, and so how many of them there are at most.
@@ -79,16 +79,22 @@ pub struct ServerOptions {
     #[command(flatten)]
     pub log: LogOptions,
     #[command(flatten)]
-    pub(crate) unavailable: ServerUnavailable,
+    pub(crate) tls: TlsOptions,
 }
 
 impl ServerOptions {
-    /// Whether what was asked for is there to be had.
+    /// The same for a service that always speaks TLS, as if `--tls` had been given.
+    pub fn with_tls(mut self) -> Self {
+        self.tls.tls = true;
+        self
+    }
+
+    /// Whether the options make sense together.
     ///
     /// # Errors
-    /// The option that this version does not have.
+    /// The option that does not.
     pub fn check(&self) -> Result<(), Failure> {
-        self.unavailable.refuse()
+        self.tls.check()
     }
 
     /// How each loop is made.
@@ -175,18 +181,29 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_this_version_does_not_have_is_told_by_its_name() {
+    fn files_without_tls_are_a_mistake() {
         for arguments in [
-            &["--tls"][..],
-            &["--cert", "c.pem"],
-            &["--key", "k.pem"],
+            &["--cert", "c.pem", "--key", "k.pem"][..],
             &["--tls-dir", "d"],
             &["--client-ca", "ca.pem"],
         ] {
-            let failure = parse(arguments).unwrap().check().unwrap_err();
-            let text = format!("error: {} is not available in this version", arguments[0]);
-            assert_eq!(failure.to_string(), text);
+            let options = parse(arguments).unwrap();
+            let failure = options.check().unwrap_err();
+            assert_eq!(failure.to_string(), format!("error: {} needs --tls", arguments[0]));
             assert!(matches!(failure, Failure::Usage(_)));
+            assert!(options.with_tls().check().is_ok());
+        }
+    }
+
+    #[test]
+    fn a_certificate_and_its_key_come_together() {
+        for (arguments, missing) in [
+            (["--tls", "--cert", "c.pem"], "--key <FILE>"),
+            (["--tls", "--key", "k.pem"], "--cert <FILE>"),
+        ] {
+            let error = parse(&arguments).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            assert!(error.to_string().contains(missing), "{error}");
         }
     }
 

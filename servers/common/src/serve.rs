@@ -10,12 +10,13 @@ use reactor::{
 };
 
 use crate::failure::Failure;
-use crate::listeners::{Listeners, Share, attach, listen_at, ready_line};
+use crate::listeners::{Listeners, Share, attach, check_kinds, listen_at, ready_line};
 use crate::loops::Loops;
 use crate::options::ServerOptions;
 use crate::page::MetricsPage;
 use crate::stderr::print_error_line;
 use crate::stdio::print_line;
+use crate::tls::Tls;
 use crate::trace::TraceFile;
 
 /// What is served, beside its handlers.
@@ -50,10 +51,14 @@ where
     F: Fn(u16, ServiceConfig<H::Message>) -> (H, ServiceConfig<H::Message>) + Send + Sync + 'static,
 {
     options.check()?;
+    check_kinds(options, program.datagrams)?;
     options.check_descriptors()?;
     let trace = options.trace.as_deref().map(TraceFile::open).transpose()?;
     options.log.start();
-    let mut listeners = Listeners::open(options, program.datagrams)?;
+    let mut listeners = Listeners::open(options)?;
+    // An address in use is no reason to make a certificate.
+    let tls = Tls::open(&options.tls)?;
+    let tls_port = tls.as_ref().and_then(|tls| listeners.speak_tls(tls.server()));
     let metrics = match &options.metrics {
         Some(target) => Some(listen_at(target, options).open_for(1)?),
         None => None,
@@ -77,7 +82,11 @@ where
         trace.attach(all_recorders(&loops));
         loops.trace = Some(Arc::clone(trace));
     }
-    announce(&program, options, &listeners.ready_lines);
+    let advice = tls.as_ref().zip(tls_port).map(|(tls, port)| tls.advice(port));
+    if let Some(mut tls) = tls {
+        loops.reload = Some(Box::new(move || tls.reload()));
+    }
+    announce(&program, options, &advice.unwrap_or_default(), &listeners.ready_lines);
     let outcome = loops.run();
     // Also if a loop has failed: then most of all.
     let written = trace.map_or(Ok(()), |trace| trace.finish());
@@ -116,11 +125,12 @@ fn all_recorders(loops: &Loops) -> Vec<Recorder> {
 }
 
 /// The log first: a script that has read the ready lines may stop the server at once.
-fn announce(program: &Program, options: &ServerOptions, ready_lines: &[String]) {
+fn announce(program: &Program, options: &ServerOptions, advice: &[String], ready_lines: &[String]) {
     log::info!("{}", start_line(program, options.loops));
     if let Some(warning) = options.descriptors_warning() {
         log::warn!("{warning}");
     }
+    advice.iter().for_each(|line| log::info!("{line}"));
     ready_lines.iter().for_each(|line| print_line(line));
 }
 

@@ -19,8 +19,8 @@ const LINE_MAX: usize = 4096;
 static OUTLET: Mutex<Outlet> = Mutex::new(Outlet::new());
 static STANDARD_ERROR: LazyLock<StandardError> = LazyLock::new(StandardError::new);
 
-/// Writes one line, if there is room for it.
-pub(crate) fn print_error_line(line: &str) {
+/// Writes one line on stderr, if there is room for it: it never blocks, and a closed stderr stops nothing.
+pub fn print_error_line(line: &str) {
     write_line(format!("{line}\n").as_bytes());
 }
 

@@ -102,6 +102,7 @@ impl EchoClient {
             queue_low: INPUT_MAX / 4,
             queue_max: 0,
             reads_when_full: true,
+            handshake_timeout: Duration::ZERO, // --timeout is the bound
             ..Limits::default()
         }
     }

@@ -249,8 +249,8 @@ fn wrong_usage_exits_with_2() {
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{arguments:?}");
         assert!(ended.stderr.starts_with("error: "), "{ended:?}");
     }
-    let ended = run(CLIENT, &["127.0.0.1:1", "--tls"], b"");
-    let line = "error: --tls is not available in this version\n";
+    let ended = run(CLIENT, &["127.0.0.1:1", "--insecure"], b"");
+    let line = "error: --insecure needs --tls\n";
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(2), line));
     assert_eq!(run(CLIENT, &["--help"], b"").code, Some(0));
 }

@@ -135,10 +135,10 @@ fn wrong_usage_exits_with_2_and_an_error() {
 }
 
 #[test]
-fn what_this_version_does_not_have_is_told_in_one_line() {
-    for arguments in [&["--tls"][..], &["--cert", "c.pem"]] {
+fn files_without_tls_are_refused_in_one_line() {
+    for arguments in [&["--client-ca", "ca.pem"][..], &["--cert", "c.pem", "--key", "k.pem"]] {
         let ended = run(SERVER, arguments, b"");
-        let line = format!("error: {} is not available in this version\n", arguments[0]);
+        let line = format!("error: {} needs --tls\n", arguments[0]);
         assert_eq!((ended.code, ended.stdout.as_str(), ended.stderr), (Some(2), "", line));
     }
 }

@@ -38,7 +38,7 @@ fn exchange(options: &ClientOptions) -> Result<(), Failure> {
     let stdout = stdout_file().map_err(cannot_start)?;
     let output = Output::start(stdout, handle, ClientMessage::Output).map_err(cannot_start)?;
     let plan = ClientPlan {
-        connect: options.connect(),
+        connect: options.connect()?,
         address: options.address.clone(),
         timeout: options.timeout(),
         retries: options.retries,
