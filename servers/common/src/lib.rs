@@ -41,7 +41,7 @@
 //! | | |
 //! |---|---|
 //! | a program | [`run`], [`Failure`], [`LogOptions`] |
-//! | a server | [`ServerOptions`], [`Program`], [`serve`], [`Traffic`], [`ListenAddress`] |
+//! | a server | [`ServerOptions`], [`Program`], [`serve`], [`serve_with`], [`Extras`], [`Number`], [`Traffic`], [`ListenAddress`] |
 //! | a client | [`ClientOptions`], [`Backoff`], [`Input`], [`Output`], [`explain_connect`], [`explain_close`] |
 //! | values | [`parse_duration`], [`parse_size`], [`parse_peer`], [`Escaped`] |
 
@@ -73,8 +73,10 @@ pub use client::{ClientOptions, explain_close, explain_connect};
 pub use escape::Escaped;
 pub use failure::{Failure, run};
 pub use limits::Traffic;
+pub use loops::Farewell;
 pub use logging::LogOptions;
+pub use metrics::{Number, Numbers};
 pub use options::ServerOptions;
-pub use serve::{Program, serve};
+pub use serve::{Extras, Program, serve, serve_with};
 pub use stdio::{Input, InputEvent, Output, OutputEvent, Unit, print_line, stdout_file};
 pub use units::{parse_duration, parse_size};

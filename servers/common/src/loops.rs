@@ -23,6 +23,11 @@ use crate::trace::{Occasion, TraceFile};
 /// The signals that a server hears.
 const SIGNALS: [Signal; 4] = [Signal::Interrupt, Signal::Terminate, Signal::HangUp, Signal::User1];
 
+/// Called by the first signal that asks for the end, in place of stopping the loops, with the grace that
+/// they are to have. Whoever is told so says what there is to say, and stops each of them, by
+/// [`Context::shutdown`]. Whether anybody was told.
+pub type Farewell = Box<dyn Fn(Duration) -> bool>;
+
 /// All loops of a program.
 pub(crate) struct Loops {
     /// Loop 0, on the thread that made it.
@@ -34,6 +39,9 @@ pub(crate) struct Loops {
     grace: Duration,
     /// What SIGUSR1 asks for.
     pub(crate) trace: Option<Arc<TraceFile>>,
+    pub(crate) farewell: Option<Farewell>,
+    /// A signal has asked for the end.
+    is_asked: bool,
 }
 
 impl Loops {
@@ -61,7 +69,8 @@ impl Loops {
         });
         let rest = Config { loop_number: 1, ..config };
         let others = Pool::start(rest, setups.collect()).map_err(cannot_start)?;
-        Ok(Self { first, warden, others, waiter, grace, trace: None })
+        let (trace, farewell, is_asked) = (None, None, false);
+        Ok(Self { first, warden, others, waiter, grace, trace, farewell, is_asked })
     }
 
     fn waiter(count: usize, roll: Inbox<()>) -> io::Result<Reactor> {
@@ -96,13 +105,17 @@ impl Loops {
 
     /// What is done comes before what is said of it.
     fn heed(&mut self, signal: Signal) {
-        let is_again = self.first.is_stopping();
+        let is_again = self.is_asked || self.first.is_stopping();
         let grace = if is_again { Duration::ZERO } else { self.grace };
         if asks_for_the_end(signal) {
             if !is_again {
                 self.watch_on();
             }
-            self.shutdown(grace);
+            self.is_asked = true;
+            let is_told = !is_again && self.farewell.as_ref().is_some_and(|tell| tell(grace));
+            if !is_told {
+                self.shutdown(grace);
+            }
         }
         tell(signal, grace, self.trace.as_ref());
     }
