@@ -134,10 +134,19 @@ class Program:
 
 
 class Server(Program):
-    """`echo-server`, ready."""
+    """`echo-server`, or another one, ready."""
 
-    def __init__(self, test, *arguments, listen=("127.0.0.1:0",), wrapper=(), ready=None, **options):
-        command = [*wrapper, BINARIES / "echo-server"]
+    def __init__(
+        self,
+        test,
+        *arguments,
+        listen=("127.0.0.1:0",),
+        wrapper=(),
+        ready=None,
+        program="echo-server",
+        **options,
+    ):
+        command = [*wrapper, BINARIES / program]
         for address in listen:
             command += ["--listen", address]
         super().__init__(test, [*command, *arguments], **options)
