@@ -105,7 +105,16 @@ class ChatTest(InteropTest):
         return self.serve(*arguments, program="chat-server", **options)
 
     def come(self, server, framing="line", **options):
-        return Person(self.connect(server, **options), framing)
+        person = Person(self.connect(server, **options), framing)
+        self.present = getattr(self, "present", [])
+        self.present.append(person)
+        return person
+
+    def all_leave(self):
+        """So that a server that stops need not wait for their FINs."""
+        for person in getattr(self, "present", []):
+            person.leave()
+        self.present = []
 
     def people(self, server, names, framing="line"):
         """People of these names, who have heard all that there was."""
@@ -134,6 +143,7 @@ class ChatTest(InteropTest):
             with self.subTest(framing=framing, loops=loops):
                 server = self.chat("--framing", framing, "--loops", loops, *arguments)
                 yield server, framing
+                self.all_leave()
                 if server.lives():
                     server.stop()
 
