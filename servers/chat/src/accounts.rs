@@ -20,7 +20,8 @@ pub(crate) type Names = Arc<BTreeSet<String>>;
 const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5aGFzdGhpc3NhbHQ$\
                       AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
-const ROLES: [&str; 2] = ["user", "operator"];
+const USER: &str = "user";
+const OPERATOR: &str = "operator";
 
 /// Who has an account.
 ///
@@ -86,7 +87,7 @@ impl Accounts {
         let _ = fs::remove_file(path); // a leftover of somebody who had our number
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
         for (user, Account { is_operator, hash }) in &self.accounts {
-            let role = ROLES[usize::from(*is_operator)];
+            let role = if *is_operator { OPERATOR } else { USER };
             writeln!(file, "{user} {role} {hash}")?;
         }
         file.sync_all()
@@ -130,9 +131,11 @@ impl Accounts {
 fn parse(line: &str) -> Option<(String, Account)> {
     let mut words = line.split(' ');
     let (user, role, hash) = (words.next()?, words.next()?, words.next()?);
-    let role = ROLES.iter().position(|known| *known == role)?;
-    let is_account = is_name(user) && PasswordHash::new(hash).is_ok() && words.next().is_none();
-    let account = Account { is_operator: role == 1, hash: hash.to_owned() };
+    let is_account = is_name(user)
+        && matches!(role, USER | OPERATOR)
+        && PasswordHash::new(hash).is_ok()
+        && words.next().is_none();
+    let account = Account { is_operator: role == OPERATOR, hash: hash.to_owned() };
     is_account.then(|| (user.to_owned(), account))
 }
 
