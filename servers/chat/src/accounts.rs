@@ -196,7 +196,9 @@ mod tests {
         for user in ["", "two words", "server", "guest-1", "a\u{202e}"] {
             assert!(accounts.set(user, b"x", false).is_err(), "{user}");
         }
-        for line in ["", "alice", "alice user", "alice king $argon2id$v=19$x", "a b c d", "a user x"] {
+        for line in
+            ["", "alice", "alice user", "alice king $argon2id$v=19$x", "a b c d", "a user x"]
+        {
             assert!(parse(line).is_none(), "{line}");
         }
     }

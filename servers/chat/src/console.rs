@@ -31,8 +31,11 @@ impl Console {
     /// There is no thread, or no descriptor, to be had.
     pub(crate) fn start(framing: Framing, handle: &Handle<ChatMessage>) -> io::Result<Self> {
         let unit = Unit::Line(LINE_MAX);
-        let input = Input::start(io::stdin(), unit, handle.clone(), |event| ChatMessage(Word::Typed(event)))?;
-        let output = Output::start(stdout_file()?, handle.clone(), |event| ChatMessage(Word::Shown(event)))?;
+        let input = Input::start(io::stdin(), unit, handle.clone(), |event| {
+            ChatMessage(Word::Typed(event))
+        })?;
+        let output =
+            Output::start(stdout_file()?, handle.clone(), |event| ChatMessage(Word::Shown(event)))?;
         Ok(Self { input, output, framing, room: None, lost: 0 })
     }
 
@@ -55,7 +58,8 @@ impl Console {
         match self.framing {
             Framing::Line => shown.extend_from_slice(wire),
             Framing::Length => {
-                let (mut incoming, mut input) = (Incoming::new(self.framing, 0), ReadBuffer::from(wire));
+                let (mut incoming, mut input) =
+                    (Incoming::new(self.framing, 0), ReadBuffer::from(wire));
                 while let Ok(Some(message)) = incoming.next(&mut input) {
                     clean(message, &mut shown);
                     shown.push(b'\n');

@@ -79,7 +79,11 @@ impl Clerk {
                 Some(self.accounts.names())
             }
             Err(error) => {
-                log::warn!("the accounts stay as they were: {}: {}", path.display(), describe(&error));
+                log::warn!(
+                    "the accounts stay as they were: {}: {}",
+                    path.display(),
+                    describe(&error)
+                );
                 None
             }
         }

@@ -59,7 +59,8 @@ impl Bucket {
         let interval = Duration::from_secs(1) / rate.per_second;
         let full_at = self.full_at.filter(|&at| at > now).unwrap_or(now);
         if full_at - now > interval.saturating_mul(rate.burst.max(1) - 1) {
-            let tell = self.told_at.is_none_or(|at| now.saturating_duration_since(at) >= TOLD_EVERY);
+            let tell =
+                self.told_at.is_none_or(|at| now.saturating_duration_since(at) >= TOLD_EVERY);
             if tell {
                 self.told_at = Some(now);
             }

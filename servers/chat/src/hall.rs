@@ -18,8 +18,8 @@ use reactor::ConnId;
 
 use self::login::Failures;
 use self::people::{People, Person};
-use self::rooms::Rooms;
 pub(crate) use self::rooms::RoomId;
+use self::rooms::Rooms;
 use crate::accounts::Names;
 use crate::counters::ChatCounters;
 use crate::names::{LOBBY, guest_name};

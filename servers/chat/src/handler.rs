@@ -2,8 +2,8 @@
 
 use reactor::{CloseReason, ConnContext, ConnId, Context, Deadline, Handler, ReadBuffer, TimerId};
 
-use crate::floor::Floor;
 use crate::flood::{Bucket, Rate, Ruling};
+use crate::floor::Floor;
 use crate::hall::{Seat, Why};
 use crate::home::{Deed, HOME, Home, Order};
 use crate::lane::Lane;

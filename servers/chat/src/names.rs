@@ -61,10 +61,7 @@ pub fn is_reserved(name: &str) -> bool {
 }
 
 fn is_out_of_place(character: char) -> bool {
-    character.is_whitespace()
-        || character.is_control()
-        || turns(character)
-        || is_unseen(character)
+    character.is_whitespace() || character.is_control() || turns(character) || is_unseen(character)
 }
 
 /// Whether it turns the writing direction, or only marks it.
@@ -94,7 +91,9 @@ mod tests {
 
     #[test]
     fn a_name_has_1_to_32_characters_and_at_most_64_cells() {
-        for name in ["a", &"a".repeat(32), &"漢".repeat(32), "guest-7", "a:b", "é", "e\u{301}", "🦀"] {
+        for name in
+            ["a", &"a".repeat(32), &"漢".repeat(32), "guest-7", "a:b", "é", "e\u{301}", "🦀"]
+        {
             assert!(is_name(name), "{name}");
         }
         for name in ["", &"a".repeat(33), &"漢".repeat(33), "\u{301}"] {

@@ -191,9 +191,7 @@ impl<'a> Command<'a> {
             b"/rooms" => Self::Rooms,
             b"/join" => one(rest, Command::Join, "/join #room"),
             b"/leave" => Self::Leave,
-            b"/login" => {
-                two(rest, |user, password| Self::Login { user, password }, LOGIN_USAGE)
-            }
+            b"/login" => two(rest, |user, password| Self::Login { user, password }, LOGIN_USAGE),
             b"/kick" => one(rest, Command::Kick, "/kick NAME"),
             b"/help" => Self::Help,
             b"/quit" => Self::Quit,

@@ -109,11 +109,10 @@ fn of_two_who_want_a_name_in_one_turn_one_gets_it() {
     hall.forget(&[first, second]);
     hall.say_all(first, &["/name zoe", "/name zoe"]);
     hall.say(second, "/name zoe");
-    assert_eq!(hall.hears(second), [
-        "* guest-1 is now zoe",
-        "* zoe is now zoe",
-        "! name taken: zoe"
-    ]);
+    assert_eq!(
+        hall.hears(second),
+        ["* guest-1 is now zoe", "* zoe is now zoe", "! name taken: zoe"]
+    );
 }
 
 #[test]
@@ -129,9 +128,10 @@ fn the_commands_that_ask_are_answered() {
         assert_eq!(hall.hears(bob), ["* in #lobby: bob", "* #a 1", "* #lobby 1"]);
         hall.say(bob, "/help");
         let help = hall.hears(bob);
-        for command in
-            ["/name", "/who", "/list", "/whisper", "/rooms", "/join", "/leave", "/login", "/kick", "/quit"]
-        {
+        for command in [
+            "/name", "/who", "/list", "/whisper", "/rooms", "/join", "/leave", "/login", "/kick",
+            "/quit",
+        ] {
             assert!(help.iter().any(|line| line.contains(command)), "{command}");
         }
         assert!(help.iter().all(|line| line.starts_with("* ")));
@@ -146,14 +146,20 @@ fn a_whisper_is_heard_by_one_and_acknowledged() {
         let [alice, bob, carol] = hall.people(["alice", "bob", "carol"]);
         hall.say(alice, "/join #elsewhere");
         hall.forget(&[alice, bob, carol]);
-        hall.say_all(alice, &["/whisper bob are you there?", "/whisper nobody x", "/whisper alice me"]);
+        hall.say_all(
+            alice,
+            &["/whisper bob are you there?", "/whisper nobody x", "/whisper alice me"],
+        );
         assert_eq!(hall.hears(bob), ["[whisper from alice] are you there?"]);
-        assert_eq!(hall.hears(alice), [
-            "* whispered to bob",
-            "! no such user: nobody",
-            "[whisper from alice] me",
-            "* whispered to alice"
-        ]);
+        assert_eq!(
+            hall.hears(alice),
+            [
+                "* whispered to bob",
+                "! no such user: nobody",
+                "[whisper from alice] me",
+                "* whispered to alice"
+            ]
+        );
         assert_eq!(hall.hears(carol), NOTHING);
     }
 }
@@ -167,16 +173,17 @@ fn a_room_is_entered_and_left_and_gone_when_it_is_empty() {
         assert_eq!(hall.hears(alice), ["* you are in #a"]);
         assert_eq!(hall.hears(bob), ["* alice left #lobby"]);
         hall.say_all(bob, &["/join #a", "hi"]);
-        assert_eq!(hall.hears(bob), [
-            "* you are in #a",
-            "* last 1 messages in #a",
-            "alice: said in a",
-            "* end of history"
-        ]);
+        assert_eq!(
+            hall.hears(bob),
+            ["* you are in #a", "* last 1 messages in #a", "alice: said in a", "* end of history"]
+        );
         assert_eq!(hall.hears(alice), ["* bob joined #a", "bob: hi"]);
         assert_eq!(hall.hears(carol), ["* alice left #lobby", "* bob left #lobby"]);
         hall.say_all(alice, &["/join #a", "/leave", "/leave"]);
-        assert_eq!(hall.hears(alice), ["* you are in #a", "* you are in #lobby", "* you are in #lobby"]);
+        assert_eq!(
+            hall.hears(alice),
+            ["* you are in #a", "* you are in #lobby", "* you are in #lobby"]
+        );
         assert_eq!(hall.hears(bob), ["* alice left #a"]);
         assert_eq!(hall.hears(carol), ["* alice joined #lobby"]);
         hall.say_all(bob, &["/join #b", "/join #a"]);
@@ -213,11 +220,10 @@ fn quitting_is_answered_and_told_to_the_others() {
         hall.say_all(alice, &["last words", "/name ann", "/quit", "/who", "more"]);
         assert_eq!(hall.hears(alice), ["* alice is now ann", "* bye"]);
         assert!(hall.stage.has_finished(alice));
-        assert_eq!(hall.hears(bob), [
-            "alice: last words",
-            "* alice is now ann",
-            "* ann left #lobby"
-        ]);
+        assert_eq!(
+            hall.hears(bob),
+            ["alice: last words", "* alice is now ann", "* ann left #lobby"]
+        );
         hall.say(bob, "/name ann");
         assert_eq!(hall.hears(bob), ["* bob is now ann"]);
     }
@@ -295,7 +301,10 @@ fn who_speaks_too_fast_is_told_once_a_second_and_not_heard() {
         assert_eq!(hall.hears(fast), ["! slow down"]);
         assert_eq!(hall.hears(other).len(), 20);
         hall.stage.pass(Duration::from_secs(1));
-        hall.say_all(fast, &["", "", "", "", "", "", "", "", "a", "b", "c", "d", "/who", "dropped"]);
+        hall.say_all(
+            fast,
+            &["", "", "", "", "", "", "", "", "a", "b", "c", "d", "/who", "dropped"],
+        );
         assert_eq!(hall.hears(fast), ["* in #lobby: guest-1, guest-2", "! slow down"]);
         assert_eq!(hall.hears(other).len(), 4);
         assert!(hall.stage.is_open(fast));
@@ -315,7 +324,10 @@ fn who_is_idle_is_closed_and_the_others_hear_why() {
     assert_eq!(hall.hears(other), NOTHING);
     hall.say(other, "/who");
     hall.stage.pass(timeout / 2);
-    assert_eq!(hall.hears(other), ["* in #lobby: guest-1, guest-2", "* guest-1 left #lobby (idle)"]);
+    assert_eq!(
+        hall.hears(other),
+        ["* in #lobby: guest-1, guest-2", "* guest-1 left #lobby (idle)"]
+    );
     assert!(hall.stage.has_finished(quiet));
 }
 
@@ -369,17 +381,17 @@ fn what_people_say_cannot_hurt_in_lines_and_is_untouched_in_frames() {
         let [alice, bob] = hall.people(["alice", "bob"]);
         let wire = [hall.wire(said), hall.wire(&[b"/whisper bob ", &said[..]].concat())].concat();
         hall.stage.deliver(alice, &wire);
-        assert_eq!(hall.hears_bytes(bob), [
-            [b"alice: ", heard].concat(),
-            [b"[whisper from alice] ", heard].concat()
-        ]);
+        assert_eq!(
+            hall.hears_bytes(bob),
+            [[b"alice: ", heard].concat(), [b"[whisper from alice] ", heard].concat()]
+        );
         hall.forget(&[alice]);
         let wire = [hall.wire(b"/whisper \x1b\xff x"), hall.wire(b"/\x1b\xff")].concat();
         hall.stage.deliver(alice, &wire);
-        assert_eq!(hall.hears(alice), [
-            "! no such user: \u{fffd}\u{fffd}",
-            "! unknown command: /\u{fffd}\u{fffd}"
-        ]);
+        assert_eq!(
+            hall.hears(alice),
+            ["! no such user: \u{fffd}\u{fffd}", "! unknown command: /\u{fffd}\u{fffd}"]
+        );
     }
 }
 

@@ -82,8 +82,7 @@ fn no_storm_brings_more_than_three_guesses() {
     let people: Vec<ConnId> = (0..8).map(|_| hall.stage.open()).collect();
     hall.forget(&people);
     people.iter().for_each(|id| hall.say(*id, "/login alice wrong"));
-    let answers: Vec<String> =
-        people.iter().map(|id| hall.hears_at_last(*id).remove(0)).collect();
+    let answers: Vec<String> = people.iter().map(|id| hall.hears_at_last(*id).remove(0)).collect();
     let count = |text: &str| answers.iter().filter(|answer| *answer == text).count();
     assert_eq!((count("! login failed"), count("! try later")), (3, 5));
 }
@@ -100,7 +99,11 @@ fn the_second_login_closes_the_first() {
         assert_eq!(hall.hears(first), ["! logged in elsewhere"]);
         assert!(hall.stage.has_finished(first));
         assert_eq!(hall.hears(other), ["* bob left #lobby", "* second is now bob"]);
-        assert_eq!(log_in(&mut hall, second, "bob", "b"), ["* logged in as bob"], "it is the first");
+        assert_eq!(
+            log_in(&mut hall, second, "bob", "b"),
+            ["* logged in as bob"],
+            "it is the first"
+        );
         assert!(!hall.stage.has_finished(second));
     }
 }
@@ -135,7 +138,8 @@ fn where_a_login_is_required_nothing_is_heard_before_it() {
         assert_eq!(hall.hears(in_it), ["* welcome, guest-1; /help lists the commands"]);
         assert_eq!(log_in(&mut hall, in_it, "alice", "pass word"), ["* logged in as alice"]);
         hall.forget(&[in_it, outside]);
-        let all = ["hello", "/who", "/join #a", "/name x", "/kick x", "/nothing", "/rooms", "/name"];
+        let all =
+            ["hello", "/who", "/join #a", "/name x", "/kick x", "/nothing", "/rooms", "/name"];
         hall.say_all(outside, &all);
         assert_eq!(hall.hears(outside), ["! log in first"; 8]);
         hall.say_all(in_it, &["secret", "/whisper guest-2 psst", "/kick guest-2"]);
@@ -144,12 +148,15 @@ fn where_a_login_is_required_nothing_is_heard_before_it() {
         hall.say(outside, "/help");
         assert_eq!(hall.hears(outside).len(), 10);
         assert_eq!(log_in(&mut hall, outside, "bob", "wrong"), ["! login failed"]);
-        assert_eq!(log_in(&mut hall, outside, "bob", "b"), [
-            "* logged in as bob",
-            "* last 1 messages in #lobby",
-            "alice: secret",
-            "* end of history"
-        ]);
+        assert_eq!(
+            log_in(&mut hall, outside, "bob", "b"),
+            [
+                "* logged in as bob",
+                "* last 1 messages in #lobby",
+                "alice: secret",
+                "* end of history"
+            ]
+        );
         assert_eq!(hall.hears(in_it), ["* bob joined #lobby"]);
         let third = hall.stage.open();
         hall.say(third, "/quit");

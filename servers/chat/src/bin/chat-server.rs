@@ -176,14 +176,17 @@ const PASSWORD_MAX: u64 = 1024;
 fn set_password(path: &Path, user: &str, is_operator: bool) -> Result<(), Failure> {
     let mut accounts = read_accounts(path, true)?;
     let mut line = Vec::new();
-    let cannot_read = |error| Failure::run(format!("cannot read the password: {}", describe(&error)));
+    let cannot_read =
+        |error| Failure::run(format!("cannot read the password: {}", describe(&error)));
     io::stdin().take(PASSWORD_MAX + 2).read_to_end(&mut line).map_err(cannot_read)?;
     let password = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let password = password.strip_suffix(b"\r").unwrap_or(password);
     if password.is_empty() || password.len() as u64 > PASSWORD_MAX {
         return Err(Failure::run(format!("the password must have 1 to {PASSWORD_MAX} bytes")));
     }
-    accounts.set(user, password, is_operator).map_err(|why| Failure::usage(format!("{user}: {why}")))?;
+    accounts
+        .set(user, password, is_operator)
+        .map_err(|why| Failure::usage(format!("{user}: {why}")))?;
     accounts.write(path).map_err(|error| {
         let (path, why) = (path.display(), describe(&error));
         Failure::run(format!("cannot write the accounts to {path}: {why}"))

@@ -118,9 +118,10 @@ impl Failures {
         let address = claim.address.map(|address| address.to_canonical());
         let of_account = claim.user.as_ref().and_then(|user| self.accounts.get(user));
         let of_address = self.addresses.get(&address);
-        [of_account, of_address].into_iter().flatten().any(|lately| {
-            lately.iter().filter(|&&at| counts(at, now)).count() >= FAILURES_MAX
-        })
+        [of_account, of_address]
+            .into_iter()
+            .flatten()
+            .any(|lately| lately.iter().filter(|&&at| counts(at, now)).count() >= FAILURES_MAX)
     }
 
     fn note(&mut self, claim: &Claim, now: Instant) {

@@ -97,8 +97,7 @@ impl Rooms {
         let Some(room) = self.rooms.get_mut(id) else { return 0 };
         if history > 0 {
             // The memory of what is forgotten serves for what is remembered.
-            let forgotten =
-                if room.said.len() < history { None } else { room.said.pop_front() };
+            let forgotten = if room.said.len() < history { None } else { room.said.pop_front() };
             let mut said = forgotten.unwrap_or_default();
             said.clear();
             said.shrink_to(4 * wire.len());

@@ -28,7 +28,11 @@ pub(super) fn furnish(setting: &mut Setting) {
         input_max: 0,
         max_connections: 0,
         max_per_ip: 0,
-        idle_timeout: if setting.is_impatient { setting.limits.idle_timeout } else { Duration::ZERO },
+        idle_timeout: if setting.is_impatient {
+            setting.limits.idle_timeout
+        } else {
+            Duration::ZERO
+        },
         ..setting.limits.clone()
     };
     let chat = ChatLoops::new(settings, loops);
@@ -39,10 +43,8 @@ pub(super) fn furnish(setting: &mut Setting) {
         let member = setting.world.add_loop(config);
         members.push(member);
         let Some((handler, inbox)) = chat.part(number) else { return };
-        let service = ServiceConfig::new()
-            .limits(limits.clone())
-            .admission(admission.clone())
-            .inbox(inbox);
+        let service =
+            ServiceConfig::new().limits(limits.clone()).admission(admission.clone()).inbox(inbox);
         let service = setting.world.serve(member, handler, service, HERE);
         if setting.opened(service).is_none() {
             return;

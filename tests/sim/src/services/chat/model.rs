@@ -114,9 +114,8 @@ impl Listener {
 
     fn hears_line(&mut self, speaker: usize, line: usize) -> Result<(), String> {
         let (own, here) = (self.number, self.room.clone());
-        let told = |what: &str| {
-            Err(format!("{own} hears line {line} of {speaker} in {here}: {what}"))
-        };
+        let told =
+            |what: &str| Err(format!("{own} hears line {line} of {speaker} in {here}: {what}"));
         let place = {
             let all = self.model.all();
             all.get(speaker).and_then(|speaker| speaker.lines.get(line).copied())

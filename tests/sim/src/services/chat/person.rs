@@ -98,17 +98,14 @@ impl Person {
     /// The connection is at its end, before its time.
     fn cut(&mut self, why: &str, stream: PeerStream, cx: &mut PeerContext<'_>) {
         let excused = self.plan.is_lenient || cx.is_harmed(stream);
-        let outcome = if excused { Ok(()) } else { Err(format!("{} was closed: {why}", self.plan.number)) };
+        let outcome =
+            if excused { Ok(()) } else { Err(format!("{} was closed: {why}", self.plan.number)) };
         self.end(outcome);
         cx.close(stream);
     }
 
     /// How much may be done now, if it is time.
-    fn allowed(
-        next: Duration,
-        size: &Range<usize>,
-        cx: &mut PeerContext<'_>,
-    ) -> Option<usize> {
+    fn allowed(next: Duration, size: &Range<usize>, cx: &mut PeerContext<'_>) -> Option<usize> {
         let now = cx.now();
         if now < next && !cx.is_calm() {
             cx.wake_after(next - now);
@@ -119,7 +116,9 @@ impl Person {
 
     fn say(&mut self, stream: PeerStream, cx: &mut PeerContext<'_>) {
         while self.sent < self.says.len() && self.outcome.is_none() {
-            let Some(most) = Self::allowed(self.next_write, &self.plan.writes.0, cx) else { return };
+            let Some(most) = Self::allowed(self.next_write, &self.plan.writes.0, cx) else {
+                return;
+            };
             let until = self.says.len().min(self.sent + most);
             let now = cx.now();
             if let Some(mut own) = self.model.speaker(self.plan.number) {
