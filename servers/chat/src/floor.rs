@@ -122,13 +122,11 @@ impl Floor {
         }
     }
 
-    /// Whether it was the tick that has passed: what was gathered leaves.
-    pub(crate) fn tick(&mut self, timer: TimerId, cx: &mut Context<'_>) -> bool {
-        let is_tick = self.timer == Some(timer);
-        if is_tick {
+    /// A timer has passed: if it is the tick, what was gathered leaves.
+    pub(crate) fn tick(&mut self, timer: TimerId, cx: &mut Context<'_>) {
+        if self.timer == Some(timer) {
             self.flush(cx);
         }
-        is_tick
     }
 
     /// What was said leaves.

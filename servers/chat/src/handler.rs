@@ -219,11 +219,7 @@ impl Handler for Chat {
     }
 
     fn on_timer(&mut self, timer: TimerId, cx: &mut Context<'_>) {
-        if !self.floor.tick(timer, cx)
-            && let Role::Home(home) = &mut self.role
-        {
-            home.tick(timer, cx);
-        }
+        self.floor.tick(timer, cx);
     }
 
     fn on_turn_end(&mut self, cx: &mut Context<'_>) {

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use reactor::{ConnId, Context, TimerId};
+use reactor::{ConnId, Context};
 use servers_common::{InputEvent, OutputEvent};
 
 use crate::console::{Console, typed};
@@ -74,8 +74,6 @@ pub(crate) struct Home {
     reach: Reach,
     /// What people of other loops have done, and home has not come to.
     backlog: VecDeque<(u16, Letters<(ConnId, Deed)>)>,
-    /// Runs while the backlog is to be gone on with.
-    timer: Option<TimerId>,
     /// It is over, and the loop stops as soon as the others have been told.
     stop: Option<Duration>,
 }
@@ -104,7 +102,7 @@ impl Home {
         let far = |lane| FarFloor { lane, listeners: Vec::new() };
         let fronts = lanes.into_iter().map(far).collect();
         let reach = Reach { desk, console: None, console_waits: false, fronts };
-        Self { hall, reach, backlog: VecDeque::new(), timer: None, stop: None }
+        Self { hall, reach, backlog: VecDeque::new(), stop: None }
     }
 
     /// Whether those who speak must wait: enough was said in this turn, or another loop is behind.
@@ -212,8 +210,8 @@ impl Home {
         self.reach.fronts.iter_mut().for_each(|front| front.lane.send(cx));
         if self.reach.is_open() {
             floor.release(cx);
-            if !self.backlog.is_empty() && self.timer.is_none() {
-                self.timer = Some(cx.set_timer(Duration::ZERO));
+            if !self.backlog.is_empty() {
+                cx.at_turn_end(); // of the next one, which does not sleep
             }
             if std::mem::take(&mut self.reach.console_waits)
                 && let Some(console) = &self.reach.console
@@ -226,15 +224,6 @@ impl Home {
         {
             cx.shutdown(grace);
         }
-    }
-
-    /// Whether it was the timer of the backlog that has passed.
-    pub(crate) fn tick(&mut self, timer: TimerId, cx: &mut Context<'_>) -> bool {
-        let is_own = self.timer.take_if(|own| *own == timer).is_some();
-        if is_own {
-            cx.at_turn_end();
-        }
-        is_own
     }
 
     /// What people of other loops have done happens, as far as there is room for what follows.

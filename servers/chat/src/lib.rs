@@ -22,10 +22,12 @@
 //! | `handler.rs` | the service: [`Chat`] |
 //! | `accounts.rs`, `desk.rs` | the file of accounts; passwords, checked off the loop's thread |
 //! | `console.rs`, `counters.rs`, `loops.rs` | the operator's terminal; numbers; how it is made: [`ChatLoops`] |
+//! | `client.rs`, `presence.rs`, `terminal.rs` | the client: [`ChatClient`]; who it is; a terminal that is typed at |
 
 #![deny(missing_docs)]
 
 mod accounts;
+mod client;
 mod console;
 mod counters;
 mod desk;
@@ -38,13 +40,18 @@ mod lane;
 mod loops;
 mod message;
 mod names;
+mod presence;
 mod protocol;
+mod terminal;
 
 pub use accounts::Accounts;
+pub use client::{ChatClient, ClientMessage, ClientPlan};
 pub use counters::{ChatCounters, Count};
 pub use flood::{Bucket, Rate, Ruling};
 pub use handler::{Chat, Guest};
 pub use loops::{ChatLoops, ChatSettings};
 pub use message::ChatMessage;
 pub use names::{LOBBY, SERVER, is_name, is_reserved, is_room_name};
+pub use presence::{Farewell, Presence};
 pub use protocol::{Command, Framing, Incoming, Message, clean};
+pub use terminal::{TerminalKept, open_terminal};

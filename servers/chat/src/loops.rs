@@ -20,9 +20,6 @@ use crate::lane::Lane;
 use crate::message::{ChatMessage, Word};
 use crate::protocol::Framing;
 
-/// Messages that wait for a loop; what does not find room waits where it is.
-const INBOX: usize = 1024;
-
 /// How a chat is to be.
 #[derive(Clone, Debug)]
 pub struct ChatSettings {
@@ -45,6 +42,8 @@ pub struct ChatSettings {
     /// [`Limits::queue_max`](reactor::Limits::queue_max) of the service: what is said in a turn must be well
     /// below it.
     pub queue_limit: usize,
+    /// Messages that may wait for a loop, at least 1; what does not find room waits where it is.
+    pub inbox: usize,
     /// Who may log in.
     pub accounts: Accounts,
     /// Where they are read from again when the file has changed.
@@ -63,6 +62,7 @@ impl Default for ChatSettings {
             max_rooms: 10_000,
             require_login: false,
             queue_limit: 1 << 20,
+            inbox: 1024,
             accounts: Accounts::default(),
             accounts_file: None,
         }
@@ -94,7 +94,7 @@ pub struct ChatLoops {
 impl ChatLoops {
     /// A chat on so many loops; on at least one.
     pub fn new(settings: ChatSettings, loops: u16) -> Self {
-        let made = (0..loops.max(1)).map(|_| inbox(INBOX));
+        let made = (0..loops.max(1)).map(|_| inbox(settings.inbox));
         let (handles, inboxes) = made.map(|(handle, inbox)| (handle, Some(inbox))).unzip();
         let counters = Arc::new(ChatCounters::default());
         Self { settings, handles, inboxes: Mutex::new(inboxes), counters }

@@ -19,6 +19,19 @@ pub enum Framing {
     Length,
 }
 
+impl std::str::FromStr for Framing {
+    type Err = String;
+
+    /// As command lines have it: `line` or `length`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "line" => Ok(Self::Line),
+            "length" => Ok(Self::Length),
+            _ => Err("it is not line or length".to_owned()),
+        }
+    }
+}
+
 impl Framing {
     /// Appends one message to `out`, whose text `write` appends.
     ///

@@ -78,5 +78,6 @@ pub use loops::Farewell;
 pub use metrics::{Number, Numbers};
 pub use options::ServerOptions;
 pub use serve::{Extras, Program, serve, serve_with};
+pub use stderr::print_error_line;
 pub use stdio::{Input, InputEvent, Output, OutputEvent, Unit, print_line, stdout_file};
 pub use units::{parse_duration, parse_size};

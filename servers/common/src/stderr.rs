@@ -20,7 +20,7 @@ static OUTLET: Mutex<Outlet> = Mutex::new(Outlet::new());
 static STANDARD_ERROR: LazyLock<StandardError> = LazyLock::new(StandardError::new);
 
 /// Writes one line, if there is room for it.
-pub(crate) fn print_error_line(line: &str) {
+pub fn print_error_line(line: &str) {
     write_line(format!("{line}\n").as_bytes());
 }
 

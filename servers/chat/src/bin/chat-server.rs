@@ -44,7 +44,7 @@ enum Task {
 #[derive(Args)]
 struct ChatOptions {
     /// How messages follow each other: line, or length (4 bytes, big-endian, before each)
-    #[arg(long, default_value = "line", value_parser = parse_framing)]
+    #[arg(long, default_value = "line")]
     framing: Framing,
     /// How long a line may be; 0: any length
     #[arg(long, value_name = "SIZE", default_value = "1024", value_parser = parse_size, allow_hyphen_values = true)]
@@ -134,15 +134,8 @@ impl ChatOptions {
             queue_limit,
             accounts: accounts.unwrap_or_default(),
             accounts_file: self.accounts.clone(),
+            ..ChatSettings::default()
         })
-    }
-}
-
-fn parse_framing(text: &str) -> Result<Framing, String> {
-    match text {
-        "line" => Ok(Framing::Line),
-        "length" => Ok(Framing::Length),
-        _ => Err("it is not line or length".to_owned()),
     }
 }
 

@@ -69,6 +69,7 @@ fn settings(setting: &mut Setting) -> ChatSettings {
         history: choose(random, &[0, 1, 10]),
         // How much is said in a turn, and is on its way between loops, follows from it.
         queue_limit: choose(random, &[0, 400, 4000, 1 << 20]),
+        inbox: choose(random, &[1, 2, 1000]),
         ..ChatSettings::default()
     }
 }
