@@ -212,7 +212,9 @@ impl ChatClient {
         }
         self.dropped += 1;
         if self.dropped == 1 {
-            self.tell(&format!("{KEPT_MAX} lines wait for a connection: what is typed now is dropped"));
+            self.tell(&format!(
+                "{KEPT_MAX} lines wait for a connection: what is typed now is dropped"
+            ));
         }
     }
 
@@ -243,7 +245,8 @@ impl ChatClient {
     fn ask_for_name(&mut self, cx: &mut Context<'_>) {
         let Some(id) = self.connection.filter(|_| self.is_connected) else { return };
         if let Some(mut connection) = cx.at(id)
-            && let Some(name) = self.presence.greeting().first().filter(|first| first.starts_with("/name "))
+            && let Some(name) =
+                self.presence.greeting().first().filter(|first| first.starts_with("/name "))
         {
             self.send(name.as_bytes(), &mut connection);
         }

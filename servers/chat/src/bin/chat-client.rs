@@ -42,7 +42,8 @@ fn main() -> ExitCode {
 }
 
 fn take_part(arguments: Arguments) -> Result<(), Failure> {
-    let cannot_start = |error: io::Error| Failure::run(format!("cannot start: {}", describe(&error)));
+    let cannot_start =
+        |error: io::Error| Failure::run(format!("cannot start: {}", describe(&error)));
     let options = &arguments.client;
     let (handle, messages) = inbox(64);
     let (input, output) = streams(handle).map_err(cannot_start)?;
