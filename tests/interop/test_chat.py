@@ -1,14 +1,14 @@
 """The chat's contract, row by row, from outside: in both framings, on one loop and on two."""
 
 import os
+import signal
 import socket
 import stat
-import struct
 import time
 import unittest
 
 from chat import ChatTest, Person, reset_on_close
-from server import BINARIES, receive_all, until
+from server import BINARIES
 
 FREE = ("--rate", "0")
 
@@ -146,8 +146,11 @@ class Rows(ChatTest):
 
     def test_flood_control(self):
         for server, framing in self.each_world():
-            alice, bob = self.come(server, framing), self.come(server, framing)
-            alice.hears(2), bob.hears(1)
+            alice = self.come(server, framing)
+            alice.hear()
+            bob = self.come(server, framing)
+            bob.hear()
+            alice.hear()
             alice.say(*(str(number) for number in range(100)))
             self.assertEqual(alice.hear(), "! slow down")
             heard = bob.hears(20)
@@ -156,7 +159,9 @@ class Rows(ChatTest):
 
     def test_idle(self):
         for server, framing in self.each_world("--idle-timeout", "500ms"):
-            idle, busy = self.come(server, framing), self.come(server, framing)
+            idle = self.come(server, framing)
+            idle.hear()
+            busy = self.come(server, framing)
             heard = []
             while not heard or heard[-1] != "* guest-1 left #lobby (idle)":
                 # Its own words keep it alive; nobody hears them.
@@ -293,8 +298,9 @@ class Accounts(ChatTest):
 
     def test_required(self):
         for server, framing in self.each_world("--accounts", self.path, "--require-login", *FREE):
-            alice, outside = self.come(server, framing), self.come(server, framing)
+            alice = self.come(server, framing)
             self.assertEqual(alice.hear(), "* welcome, guest-1; /help lists the commands")
+            outside = self.come(server, framing)
             alice.say("/login alice pass word", "secret", "/whisper guest-2 psst")
             self.assertEqual(alice.hears(2), ["* logged in as alice", "! no such user: guest-2"])
             outside.say("hello", "/who", "/join #a", "/name x", "/nothing")
@@ -356,6 +362,55 @@ class Console(ChatTest):
         alice.say("/name server")
         self.assertEqual(alice.hear(), "! name taken: server")
         server.stop()
+
+
+class Everywhere(ChatTest):
+    def test_all_listeners_lead_to_the_same_chat(self):
+        path = os.path.join(self.temporary_directory(), "chat.sock")
+        for loops in ("1", "2"):
+            with self.subTest(loops=loops):
+                listen = ("127.0.0.1:0", "[::1]:0", f"unix:{path}")
+                server = self.chat("--loops", loops, *FREE, listen=listen)
+                four = self.come(server)
+                four.news()
+                six = self.come(server, index=1)
+                six.news()
+                stream = socket.socket(socket.AF_UNIX)
+                self.addCleanup(stream.close)
+                stream.connect(path)
+                local = Person(stream)
+                local.news()
+                local.say("from afar")
+                for person in (four, six):
+                    heard = person.hears_until("guest-3: from afar")
+                    self.assertEqual(heard[-1], "* guest-3 joined #lobby")
+                self.all_leave()
+                stream.close()
+                server.stop()
+
+    def test_a_second_signal_ends_it_at_once(self):
+        for loops in ("1", "2"):
+            with self.subTest(loops=loops):
+                server = self.chat("--loops", loops, "--grace", "1h", "--queue-limit", "0", *FREE)
+                (speaker,) = self.people(server, ["speaker"])
+                deaf = [self.come(server, receive_buffer=4096) for _ in range(4)]
+                speaker.say(*["x" * 1000] * 20_000)
+                speaker.news()
+                server.signal(signal.SIGTERM)
+                speaker.hears_until("* server is going down")
+                self.assertTrue(server.lives())
+                server.signal(signal.SIGTERM)
+                _, forced = server.stopped()
+                self.assertGreaterEqual(forced, 4)
+                del deaf
+                self.all_leave()
+
+    def test_wrong_values_are_refused(self):
+        for arguments in (("--framing", "x"), ("--rate", "-1"), ("--tick", "5"), ("--history", "x"),
+                          ("--max-line", "1KB"), ("--room-limit", "-1"), ("--listen", "udp:127.0.0.1:0")):
+            code, _, errors = self.run_program([BINARIES / "chat-server", *arguments])
+            self.assertEqual(code, 2, errors)
+            self.assertIn(arguments[0], errors)
 
 
 class Numbers(ChatTest):

@@ -4,15 +4,13 @@ import os
 import pty
 import re
 import select
-import signal
 import socket
-import struct
 import subprocess
 import threading
 import time
 import unittest
 
-from chat import ChatTest, Person
+from chat import ChatTest
 from server import BINARIES, PATIENCE, Program, until
 
 FREE = ("--rate", "0")

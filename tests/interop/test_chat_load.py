@@ -1,17 +1,14 @@
 """What many, fast, slow or hostile people can do to a chat: nothing that others notice."""
 
 import collections
-import resource
-import select
 import selectors
 import signal
-import socket
 import struct
 import time
 import unittest
 
 from chat import ChatTest
-from server import BINARIES, PATIENCE, Wire, allow_many_descriptors, receive_all, until
+from server import PATIENCE, Wire, allow_many_descriptors
 
 MEBIBYTE = 1 << 20
 FREE = ("--rate", "0")
