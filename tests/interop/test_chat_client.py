@@ -142,6 +142,14 @@ class Pipes(ChatTest):
             self.all_leave()
             again.stop()
 
+    def test_with_nothing_left_to_say_it_does_not_wait_for_a_server(self):
+        server = self.chat(*FREE)
+        client = Client(self, server.port)
+        client.until_heard("* welcome, guest-1; /help lists the commands")
+        server.stop()
+        until(lambda: "trying again" in client.errors(), "it says that it tries again")
+        client.ends(0)
+
     def test_a_name_that_somebody_has_is_taken_back_when_it_is_free(self):
         server = self.chat(*FREE)
         (holder,) = self.people(server, ["alice"])

@@ -182,6 +182,9 @@ impl ChatClient {
             InputEvent::Bytes(line) => line,
             InputEvent::End => {
                 self.has_ended = true;
+                if self.was_connected && !self.is_connected && self.kept.is_empty() {
+                    return self.settle(Ok(()), cx); // there is nothing to come back for
+                }
                 return self.leave(cx);
             }
             InputEvent::Failed(why) => {

@@ -42,6 +42,7 @@ mod message;
 mod names;
 mod presence;
 mod protocol;
+#[cfg(feature = "terminal")]
 mod terminal;
 
 pub use accounts::Accounts;
@@ -54,4 +55,5 @@ pub use message::ChatMessage;
 pub use names::{LOBBY, SERVER, is_name, is_reserved, is_room_name};
 pub use presence::{Farewell, Presence};
 pub use protocol::{Command, Framing, Incoming, Message, clean};
+#[cfg(feature = "terminal")]
 pub use terminal::{TerminalKept, open_terminal};
