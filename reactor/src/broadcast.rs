@@ -1,11 +1,12 @@
 //! One room: what is said in it goes to everybody else in it.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 
 use crate::context::Context;
-use crate::id::{ConnId, ConnMap};
+use crate::id::ConnId;
 
 /// A slice of the turn's bytes is shared if it is at least this part of them, else copied: ten bytes in
 /// a slow listener's queue must not pin a megabyte.
@@ -58,7 +59,11 @@ const SHARED_PART: usize = 4;
 /// ```
 #[derive(Debug, Default)]
 pub struct Broadcast {
-    members: ConnMap<Member>,
+    /// Those who are in, close together: a room of three takes no more time, and no more room, because
+    /// it is one of thousands.
+    members: Vec<Member>,
+    /// Where each stands among them. Invariant: exactly those.
+    places: HashMap<ConnId, usize>,
     /// What was said since the last flush.
     turn: BytesMut,
     /// Who said which part of it. Invariant: in order, without overlap, by members and former members.
@@ -67,6 +72,7 @@ pub struct Broadcast {
 
 #[derive(Debug)]
 struct Member {
+    id: ConnId,
     /// How much of the turn it has heard. Invariant: 0 after a flush.
     heard: usize,
     /// Its latest entry in `spoken`: one more than the index, 0 for none. Invariant: 0 after a flush.
@@ -86,24 +92,30 @@ impl Broadcast {
         Self::default()
     }
 
-    /// Lets one in; it hears what is said from now on. Whether it was out. A room has members of one loop;
-    /// see [`ConnMap`].
+    /// Lets one in; it hears what is said from now on. Whether it was out.
     pub fn join(&mut self, id: ConnId) -> bool {
-        if self.members.contains(id) {
+        if self.contains(id) {
             return false;
         }
-        self.members.insert(id, Member { heard: self.turn.len(), latest: 0 }).is_none()
+        self.places.insert(id, self.members.len());
+        self.members.push(Member { id, heard: self.turn.len(), latest: 0 });
+        true
     }
 
     /// Lets one go; what was said before still reaches it, if it is still open. Whether it was in.
     pub fn leave(&mut self, id: ConnId, cx: &mut Context<'_>) -> bool {
         self.catch_up(id, cx);
-        self.members.remove(id).is_some()
+        let Some(place) = self.places.remove(&id) else { return false };
+        self.members.swap_remove(place);
+        if let Some(moved) = self.members.get(place) {
+            self.places.insert(moved.id, place);
+        }
+        true
     }
 
     /// Whether it is in.
     pub fn contains(&self, id: ConnId) -> bool {
-        self.members.contains(id)
+        self.places.contains_key(&id)
     }
 
     /// How many are in.
@@ -118,7 +130,12 @@ impl Broadcast {
 
     /// Who is in.
     pub fn members(&self) -> impl Iterator<Item = ConnId> {
-        self.members.iter().map(|(id, _)| id)
+        self.members.iter().map(|member| member.id)
+    }
+
+    /// Bytes that were said since the last [`flush`](Self::flush).
+    pub fn waiting(&self) -> usize {
+        self.turn.len()
     }
 
     /// Says `parts`, one after the other, to everybody but `from`; to everybody if that is `None`.
@@ -129,9 +146,19 @@ impl Broadcast {
         if range.is_empty() {
             return;
         }
-        if let Some(member) = from.and_then(|from| self.members.get_mut(from)) {
-            self.spoken.push(Spoken { range, before: member.latest });
-            member.latest = self.spoken.len();
+        let place = from.and_then(|from| self.places.get(&from).copied());
+        if let Some(member) = place.and_then(|place| self.members.get_mut(place)) {
+            let is_latest = member.latest == self.spoken.len();
+            match self.spoken.last_mut() {
+                // Who speaks on has said one thing.
+                Some(last) if is_latest && last.range.end == start => {
+                    last.range.end = range.end;
+                }
+                _ => {
+                    self.spoken.push(Spoken { range, before: member.latest });
+                    member.latest = self.spoken.len();
+                }
+            }
         }
         cx.at_turn_end();
     }
@@ -148,18 +175,19 @@ impl Broadcast {
         if all.is_empty() {
             return;
         }
-        for (id, member) in self.members.iter_mut() {
+        for member in &mut self.members {
             for range in heard_by(member, all.len(), &self.spoken) {
-                cx.send_shared_to(id, slice_of(&all, range));
+                cx.send_shared_to(member.id, slice_of(&all, range));
             }
-            *member = Member { heard: 0, latest: 0 };
+            (member.heard, member.latest) = (0, 0);
         }
         self.spoken.clear();
     }
 
     /// Sends one member what it has not heard of this turn yet.
     fn catch_up(&mut self, id: ConnId, cx: &mut Context<'_>) {
-        let Some(member) = self.members.get_mut(id) else { return };
+        let place = self.places.get(&id).copied();
+        let Some(member) = place.and_then(|place| self.members.get_mut(place)) else { return };
         for range in heard_by(member, self.turn.len(), &self.spoken) {
             cx.send_to(id, self.turn.get(range).unwrap_or_default());
         }

@@ -137,7 +137,14 @@ class Server(Program):
     """`echo-server`, or another one, ready."""
 
     def __init__(
-        self, test, *arguments, program="echo-server", listen=("127.0.0.1:0",), wrapper=(), ready=None, **options
+        self,
+        test,
+        *arguments,
+        listen=("127.0.0.1:0",),
+        wrapper=(),
+        ready=None,
+        program="echo-server",
+        **options,
     ):
         command = [*wrapper, BINARIES / program]
         for address in listen:

@@ -41,7 +41,7 @@
 //! | | |
 //! |---|---|
 //! | a program | [`run`], [`Failure`], [`LogOptions`] |
-//! | a server | [`ServerOptions`], [`Program`], [`serve`], [`Traffic`], [`ListenAddress`] |
+//! | a server | [`ServerOptions`], [`Program`], [`serve`], [`serve_with`], [`Extras`], [`Number`], [`Traffic`], [`ListenAddress`] |
 //! | a client | [`ClientOptions`], [`Backoff`], [`explain_connect`], [`explain_close`] |
 //! | the terminal | [`Input`], [`Output`], [`print_line`], [`print_error_line`] |
 //! | values | [`parse_duration`], [`parse_size`], [`parse_peer`], [`Escaped`] |
@@ -77,8 +77,10 @@ pub use escape::Escaped;
 pub use failure::{Failure, run};
 pub use limits::Traffic;
 pub use logging::LogOptions;
+pub use loops::Farewell;
+pub use metrics::{Number, Numbers};
 pub use options::ServerOptions;
-pub use serve::{Program, serve};
+pub use serve::{Extras, Program, serve, serve_with};
 pub use stderr::print_error_line;
 pub use stdio::{Input, InputEvent, Output, OutputEvent, Unit, print_line, stdout_file};
 pub use units::{parse_duration, parse_size};

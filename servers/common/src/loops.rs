@@ -26,6 +26,11 @@ const SIGNALS: [Signal; 4] = [Signal::Interrupt, Signal::Terminate, Signal::Hang
 /// What SIGHUP asks for.
 pub(crate) type Reload = Box<dyn FnMut()>;
 
+/// Called by the first signal that asks for the end, in place of stopping the loops, with the grace that
+/// they are to have. Whoever is told so says what there is to say, and stops each of them, by
+/// [`Context::shutdown`]. Whether anybody was told.
+pub type Farewell = Box<dyn Fn(Duration) -> bool>;
+
 /// All loops of a program.
 pub(crate) struct Loops {
     /// Loop 0, on the thread that made it.
@@ -38,6 +43,9 @@ pub(crate) struct Loops {
     /// What SIGUSR1 asks for.
     pub(crate) trace: Option<Arc<TraceFile>>,
     pub(crate) reload: Option<Reload>,
+    pub(crate) farewell: Option<Farewell>,
+    /// A signal has asked for the end.
+    is_asked: bool,
 }
 
 impl Loops {
@@ -65,7 +73,8 @@ impl Loops {
         });
         let rest = Config { loop_number: 1, ..config };
         let others = Pool::start(rest, setups.collect()).map_err(cannot_start)?;
-        Ok(Self { first, warden, others, waiter, grace, trace: None, reload: None })
+        let (trace, reload, farewell, is_asked) = (None, None, None, false);
+        Ok(Self { first, warden, others, waiter, grace, trace, reload, farewell, is_asked })
     }
 
     fn waiter(count: usize, roll: Inbox<()>) -> io::Result<Reactor> {
@@ -100,7 +109,7 @@ impl Loops {
 
     /// What is done comes before what is said of it.
     fn heed(&mut self, signal: Signal) {
-        let is_again = self.first.is_stopping();
+        let is_again = self.is_asked || self.first.is_stopping();
         if signal == Signal::HangUp
             && !is_again
             && let Some(reload) = &mut self.reload
@@ -112,7 +121,11 @@ impl Loops {
             if !is_again {
                 self.watch_on();
             }
-            self.shutdown(grace);
+            self.is_asked = true;
+            let is_told = !is_again && self.farewell.as_ref().is_some_and(|tell| tell(grace));
+            if !is_told {
+                self.shutdown(grace);
+            }
         }
         tell(signal, grace, self.trace.as_ref());
     }

@@ -9,16 +9,38 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 use reactor::{Counters, Statistics};
 
-/// Reads the counters each time it is asked; between, it costs nothing.
-#[derive(Debug)]
-struct LoopCollector {
-    loops: Vec<Counters>,
+/// A number that a program adds to the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Number {
+    /// Its name: lower case, words joined by `_`, the program's name first.
+    pub name: &'static str,
+    /// What it counts, in a few words.
+    pub help: &'static str,
+    /// Whether it only ever grows; its name gets `_total` then.
+    pub only_grows: bool,
+    /// What it is now.
+    pub value: u64,
 }
 
-/// A registry with the sums over these loops.
-pub(crate) fn registry(loops: Vec<Counters>) -> Registry {
+/// Gives a program's own numbers, whenever somebody looks.
+pub type Numbers = Box<dyn Fn() -> Vec<Number> + Send + Sync>;
+
+/// Reads the counters each time it is asked; between, it costs nothing.
+struct LoopCollector {
+    loops: Vec<Counters>,
+    own: Option<Numbers>,
+}
+
+impl fmt::Debug for LoopCollector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LoopCollector({} loops)", self.loops.len())
+    }
+}
+
+/// A registry with the sums over these loops, and the program's own numbers.
+pub(crate) fn registry(loops: Vec<Counters>, own: Option<Numbers>) -> Registry {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(LoopCollector { loops }));
+    registry.register_collector(Box::new(LoopCollector { loops, own }));
     registry
 }
 
@@ -37,6 +59,13 @@ impl Collector for LoopCollector {
         for (name, help, nanoseconds) in times(&sum) {
             let seconds = ConstCounter::new(seconds(nanoseconds));
             add(&mut encoder, name, help, Some(&Unit::Seconds), &seconds)?;
+        }
+        for number in self.own.iter().flat_map(|own| own()) {
+            let Number { name, help, only_grows, value } = number;
+            match only_grows {
+                true => add(&mut encoder, name, help, None, &ConstCounter::new(value))?,
+                false => add(&mut encoder, name, help, None, &ConstGauge::new(value))?,
+            }
         }
         Ok(())
     }
@@ -112,7 +141,7 @@ mod tests {
 
     fn page(loops: Vec<Counters>) -> String {
         let mut text = String::new();
-        encode(&mut text, &registry(loops)).unwrap();
+        encode(&mut text, &registry(loops, None)).unwrap();
         text
     }
 
@@ -153,6 +182,19 @@ mod tests {
         let types = text.lines().filter(|line| line.starts_with("# TYPE"));
         let helps = text.lines().filter(|line| line.starts_with("# HELP"));
         assert_eq!(types.count(), helps.count());
+    }
+
+    #[test]
+    fn a_program_adds_its_own() {
+        let own: Numbers = Box::new(|| {
+            let number = |name, only_grows, value| Number { name, help: "Some", only_grows, value };
+            vec![number("chat_people", false, 7), number("chat_messages", true, 8)]
+        });
+        let mut text = String::new();
+        encode(&mut text, &registry(vec![Counters::default()], Some(own))).unwrap();
+        for line in ["chat_people 7", "chat_messages_total 8", "# TYPE chat_people gauge"] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
     }
 
     #[test]

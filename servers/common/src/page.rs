@@ -7,7 +7,7 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use reactor::{ConnContext, Counters, Deadline, Handler, Limits, ReadBuffer, ServiceConfig};
 
-use crate::metrics::registry;
+use crate::metrics::{Numbers, registry};
 use crate::request::{HEAD_MAX, Refusal, Verdict, judge};
 
 /// Scrapers that may be connected at a time.
@@ -25,9 +25,9 @@ pub(crate) struct MetricsPage {
 }
 
 impl MetricsPage {
-    /// The page of these loops.
-    pub(crate) fn new(loops: Vec<Counters>) -> Self {
-        Self { registry: registry(loops) }
+    /// The page of these loops, and the program's own numbers.
+    pub(crate) fn new(loops: Vec<Counters>, own: Option<Numbers>) -> Self {
+        Self { registry: registry(loops, own) }
     }
 
     pub(crate) fn config() -> ServiceConfig<Infallible> {
@@ -105,7 +105,7 @@ mod tests {
     use reactor::{Config, Stage};
 
     fn stage() -> Stage<MetricsPage> {
-        let page = MetricsPage::new(vec![Counters::default()]);
+        let page = MetricsPage::new(vec![Counters::default()], None);
         Stage::with_config(page, Config::default(), MetricsPage::config())
     }
 

@@ -1,5 +1,6 @@
 //! A server from its options to its last line.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,8 @@ use reactor::{
 
 use crate::failure::Failure;
 use crate::listeners::{Listeners, Share, attach, check_kinds, listen_at, ready_line};
-use crate::loops::Loops;
+use crate::loops::{Farewell, Loops};
+use crate::metrics::Numbers;
 use crate::options::ServerOptions;
 use crate::page::MetricsPage;
 use crate::stderr::print_error_line;
@@ -32,6 +34,34 @@ pub struct Program {
     pub limits: Limits,
 }
 
+/// What a program adds to what all servers do.
+#[derive(Default)]
+pub struct Extras {
+    /// Its own numbers, for the metrics page.
+    pub numbers: Option<Numbers>,
+    /// How it stops, if it has something to say first.
+    pub farewell: Option<Farewell>,
+}
+
+impl fmt::Debug for Extras {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (numbers, farewell) = (self.numbers.is_some(), self.farewell.is_some());
+        write!(f, "Extras(numbers: {numbers}, farewell: {farewell})")
+    }
+}
+
+/// Serves until a signal asks for the end. It is [`serve_with`] without extras.
+///
+/// # Errors
+/// As `serve_with`.
+pub fn serve<H, F>(options: &ServerOptions, program: Program, make: F) -> Result<(), Failure>
+where
+    H: Handler,
+    F: Fn(u16, ServiceConfig<H::Message>) -> (H, ServiceConfig<H::Message>) + Send + Sync + 'static,
+{
+    serve_with(options, program, Extras::default(), make)
+}
+
 /// Serves until a signal asks for the end.
 ///
 /// `make` makes the handler of each loop, on that loop's thread: it is given the loop's number, and the
@@ -45,7 +75,12 @@ pub struct Program {
 ///
 /// # Errors
 /// What could not be had: an option, an address, a loop; or the loop that failed.
-pub fn serve<H, F>(options: &ServerOptions, program: Program, make: F) -> Result<(), Failure>
+pub fn serve_with<H, F>(
+    options: &ServerOptions,
+    program: Program,
+    extras: Extras,
+    make: F,
+) -> Result<(), Failure>
 where
     H: Handler,
     F: Fn(u16, ServiceConfig<H::Message>) -> (H, ServiceConfig<H::Message>) + Send + Sync + 'static,
@@ -72,9 +107,11 @@ where
     let mut loops = Loops::start(options.config(trace.as_ref()), setups.collect())?;
     let own = listeners.shares.pop().unwrap_or_default();
     crew.join(&mut loops.first, 0, own).map_err(|error| Failure::run(describe(&error)))?;
+    loops.farewell = extras.farewell;
+    let mut numbers = extras.numbers;
     for listen in metrics.into_iter().flatten() {
-        let counters = all_counters(&loops);
-        let page = loops.first.add_with(MetricsPage::new(counters), MetricsPage::config());
+        let page = MetricsPage::new(all_counters(&loops), numbers.take());
+        let page = loops.first.add_with(page, MetricsPage::config());
         listeners.ready_lines.push(ready_line("http", listen.address()));
         loops.first.listen(&page, listen)?;
     }

@@ -1,5 +1,6 @@
 //! What can be run: each service with peers that suit it, all of it drawn from a seed.
 
+mod chat;
 mod echo;
 mod everything;
 mod tls;
@@ -15,6 +16,8 @@ use reactor::{Budgets, Config, Limits, ListenError};
 pub(crate) enum Service {
     /// The echo server's handler, in any of its modes, over streams and datagrams.
     Echo,
+    /// The chat server's handler, on one loop or two, among people who check what they hear.
+    Chat,
     /// A handler that uses all there is of the library: timers, pauses, pipes, rooms, messages, names.
     Everything,
     /// The echo server's handler under TLS, and pipes to it, among peers some of whom mean harm.
@@ -26,6 +29,7 @@ impl Service {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Echo => "echo",
+            Self::Chat => "chat",
             Self::Everything => "everything",
             Self::Tls => "tls",
         }
@@ -36,6 +40,7 @@ impl Service {
         let mut setting = Setting::new(seed, trace_records);
         match self {
             Self::Echo => echo::furnish(&mut setting),
+            Self::Chat => chat::furnish(&mut setting),
             Self::Everything => everything::furnish(&mut setting),
             Self::Tls => tls::furnish(&mut setting),
         }
