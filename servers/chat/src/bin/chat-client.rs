@@ -49,7 +49,7 @@ fn take_part(arguments: Arguments) -> Result<(), Failure> {
     let (input, output) = streams(handle).map_err(cannot_start)?;
     let is_colourless = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let plan = ClientPlan {
-        connect: options.connect(),
+        connect: options.connect()?,
         address: options.address.clone(),
         timeout: options.timeout(),
         retries: options.retries,
