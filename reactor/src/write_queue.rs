@@ -149,7 +149,7 @@ impl WriteQueue {
     }
 
     /// Lends the first chunks.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn lend<R>(&self, to: impl FnOnce(&[IoSlice<'_>]) -> R) -> R {
         // To clear room for many costs more than all else here, and there are rarely many.
         let (mut few, mut many);
@@ -174,6 +174,9 @@ impl WriteQueue {
         mut skip: usize,
         to: impl FnOnce(&[IoSlice<'_>]) -> R,
     ) -> R {
+        if skip == 0 {
+            return self.lend(to);
+        }
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let mut count = 0;
         for chunk in &self.chunks {

@@ -108,21 +108,21 @@ impl<D: Driver> Reactor<D> {
         if queue.len() < before {
             connection.last_activity = now;
         }
-        self.wrote(id, queue, before, failed)
+        let closing = connection.life == Life::Closing;
+        self.wrote(id, queue, before, closing, failed)
     }
 
     /// What a queue comes back with from being written. Whether the connection still lives.
-    #[inline]
+    #[inline(always)]
     pub(super) fn wrote(
         &mut self,
         id: ConnId,
         queue: Box<WriteQueue>,
         before: usize,
+        closing: bool,
         failed: Option<io::ErrorKind>,
     ) -> bool {
         let written = (before - queue.len()) as u64;
-        let connection = self.core.table.get(id);
-        let closing = connection.is_some_and(|connection| connection.life == Life::Closing);
         self.core.table.put_back(id, queue);
         self.core.table.counters.queued_bytes().subtract(written);
         self.core.table.counters.bytes_out().add(written);

@@ -241,10 +241,11 @@ impl<D: Driver> Reactor<D> {
             }
         }
         connection.owes = secure.tls.wants_write();
+        let closing = connection.life == Life::Closing;
         if may_seal && link.writable && !queue.is_empty() {
             core.table.mark_dirty(id);
         }
-        self.wrote(id, queue, before, failed)
+        self.wrote(id, queue, before, closing, failed)
     }
 
     /// Says close_notify, if it is not said. Whether it has left, so that FIN may follow; `None`: the connection has failed.
