@@ -72,7 +72,8 @@ pub enum Turn {
     Stopped(ShutdownReport),
 }
 
-/// Who holds how much memory, in bytes. Kernel buffers, handlers and shared bytes are not counted.
+/// Who holds how much memory, in bytes. Kernel buffers, handlers, shared bytes and what
+/// rustls holds are not counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
     /// Tables of connections, sockets, sessions and timers; they follow the most that there ever were.

@@ -1,8 +1,7 @@
 //! TLS: what a connection agreed on, and, with the feature `tls`, how it is to be spoken.
 //!
-//! A service listens with TLS by one word, [`Listen::tls`](crate::Listen::tls), and connects with it by
-//! [`Connect::tls`](crate::Connect::tls); its handler does not know. It hears of a connection when the
-//! handshake is over, is lent plaintext, and sends plaintext; [`close`](crate::ConnContext::close) and
+//! A service listens with TLS by one word, `Listen::tls`, and connects with it by `Connect::tls`; its handler does
+//! not know. It hears of a connection when the handshake is over, is lent plaintext, and sends plaintext; [`close`](crate::ConnContext::close) and
 //! [`finish`](crate::ConnContext::finish) say close_notify before FIN. All limits and budgets hold, counted in
 //! plaintext. Who wants to know asks [`ConnContext::tls`](crate::ConnContext::tls).
 //!
@@ -22,8 +21,8 @@
 //! - An idle connection owns what rustls holds for it, and a few hundred bytes.
 //!
 //! # What is not
-//! - An outgoing queue is sealed in batches of 64 KiB; a peer that does not read pins one batch of
-//!   ciphertext beside the queue.
+//! - That a peer which does not read costs its queue alone: up to [`Limits::queue_high`](crate::Limits::queue_high)
+//!   of it (a record at least, 64 at most) is sealed already, and held as ciphertext beside it.
 //! - [`abort`](crate::ConnContext::abort) says nothing: the peer sees a reset.
 
 #[cfg(feature = "tls")]

@@ -154,7 +154,7 @@ impl WriteQueue {
     }
 
     /// Lends the first chunks.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn lend<R>(&self, to: impl FnOnce(&[IoSlice<'_>]) -> R) -> R {
         match self.chunks.is_empty() {
             true => to(&[IoSlice::new(&self.tail)]),
@@ -189,6 +189,9 @@ impl WriteQueue {
         mut skip: usize,
         to: impl FnOnce(&[IoSlice<'_>]) -> R,
     ) -> R {
+        if skip == 0 {
+            return self.lend(to);
+        }
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let mut count = 0;
         for chunk in &self.chunks {

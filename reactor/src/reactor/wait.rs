@@ -174,3 +174,16 @@ impl<S: Stream> Link<S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A stream of the system is as large as this one, in a release build.
+    #[test]
+    fn promise_10_the_flag_for_tls_takes_no_room_in_the_table_of_sockets() {
+        type Link = super::Link<[u32; 2]>;
+        assert!(size_of::<Option<(ConnId, Link)>>() <= 24);
+        assert!(size_of::<Option<(ConnId, [u32; 2], [bool; 4])>>() == 24, "without it");
+    }
+}

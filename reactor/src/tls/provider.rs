@@ -71,6 +71,14 @@ impl fmt::Debug for Provider {
 /// The keys are made here, never leave memory, and change every six hours; a ticket is good for twelve. Clones
 /// are the same keys. All loops that share a [`Server`](super::Server) share its tickets; who makes a new one on
 /// reload hands the old tickets on, or its clients start anew.
+///
+/// ```
+/// # #[cfg(feature = "tls-aws-lc")] {
+/// use reactor::tls::{Provider, Tickets};
+///
+/// assert!(Tickets::new(&Provider::default()).is_some());
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Tickets(pub(super) Arc<dyn ProducesTickets>);
 
