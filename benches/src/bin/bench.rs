@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use benches::bench::{
-    Cell, Pair, Peer, Results, Role, Settings, cells, count_system_calls, pairs, peers,
-    plot_ratios, plot_scales, prepare, run, tables,
+    Cell, Pair, Peer, Results, Role, Settings, cells, count_system_calls, make_certificate, pairs,
+    peers, plot_ratios, plot_scales, prepare, run, tables, tls_cells, tls_peers,
 };
 use benches::machine::root;
 use benches::server::Cores;
@@ -41,6 +41,9 @@ struct Arguments {
     /// Names the peers, the cells and the pairs
     #[arg(long)]
     list: bool,
+    /// The same over TLS: handshakes, messages and idle connections, beside tokio-rustls
+    #[arg(long, conflicts_with = "syscalls")]
+    tls: bool,
     /// Counts system calls of a message instead, with strace
     #[arg(long)]
     syscalls: bool,
@@ -77,6 +80,9 @@ fn act(arguments: Arguments) -> Result<(), Failure> {
         return print(&names.collect::<String>());
     }
     tell("building");
+    if arguments.tls {
+        make_certificate().map_err(Failure::run)?;
+    }
     let (ready, left_out) = prepare(&peers);
     for left_out in &left_out {
         tell(&format!("left out: {} ({})", left_out.name, left_out.why));
@@ -112,7 +118,11 @@ fn choose(arguments: &Arguments) -> Result<Chosen, Failure> {
         names.is_empty() || names.iter().any(|part| name.contains(part.as_str()))
     };
     let quick = arguments.quick;
-    let peers: Vec<Peer> = peers()
+    let (all_peers, all_cells, all_pairs) = match arguments.tls {
+        true => (tls_peers(), tls_cells(), Vec::new()),
+        false => (peers(), cells(), pairs()),
+    };
+    let peers: Vec<Peer> = all_peers
         .into_iter()
         .filter(|peer| peer.quick || !quick || !arguments.peers.is_empty())
         .filter(|peer| {
@@ -120,12 +130,12 @@ fn choose(arguments: &Arguments) -> Result<Chosen, Failure> {
                 || is_named(&arguments.peers, peer.name)
         })
         .collect();
-    let cells: Vec<Cell> = cells()
+    let cells: Vec<Cell> = all_cells
         .into_iter()
         .filter(|cell| cell.quick || !quick || !arguments.cells.is_empty())
         .filter(|cell| is_named(&arguments.cells, &cell.name))
         .collect();
-    let pairs: Vec<Pair> = pairs()
+    let pairs: Vec<Pair> = all_pairs
         .into_iter()
         .filter(|_| !quick || !arguments.cells.is_empty())
         .filter(|pair| is_named(&arguments.cells, &pair.name))
