@@ -24,7 +24,7 @@ struct Client {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [address, certificate, key] = &arguments[..] else {
+    let [address, certificate, key] = arguments.as_slice() else {
         return Err("bare-mio-tls ADDRESS CERTIFICATE KEY".into());
     };
     let config = configure(certificate, key)?;

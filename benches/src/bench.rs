@@ -7,6 +7,7 @@
 //! ```
 
 mod cells;
+mod instructions;
 mod pairs;
 mod peers;
 mod plot;
@@ -17,8 +18,9 @@ mod syscalls;
 mod table;
 
 pub use cells::{Cell, Scale, Unit, Work, cells};
+pub use instructions::{Counts, count as count_instructions};
 pub use pairs::{Figure, Pair, pairs};
-pub use peers::{Mode, Peer, Ready, Role, peers, prepare};
+pub use peers::{Mode, Peer, Ready, Role, countable_peers, peers, prepare};
 pub use plot::{plot_ratios, plot_scales};
 pub use results::{CellResult, Column, LeftOut, PairResult, Results, Sample};
 pub use run::{Settings, run};

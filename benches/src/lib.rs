@@ -8,14 +8,20 @@
 //! | [`load`] | clients by the thousand: echo, accept, churn, idle, bulk |
 //! | [`process`] | what the system tells of a server: its CPU clock, its memory, its threads |
 //! | [`report`], [`plot`] | what a load has found, as a page and as JSON; pictures |
+//! | [`callgrind`], [`memory`] | instructions of a program; a world without a system, to count them in |
+//! | [`baseline`] | figures that are committed, and what has become of them |
 //! | [`statistics`] | medians, ratios and their spread |
 
 #[cfg(feature = "kit")]
+pub mod baseline;
+#[cfg(feature = "kit")]
 pub mod bench;
+pub mod callgrind;
 #[cfg(feature = "kit")]
 pub mod load;
 #[cfg(feature = "kit")]
 pub mod machine;
+pub mod memory;
 #[cfg(feature = "kit")]
 pub mod models;
 #[cfg(feature = "kit")]

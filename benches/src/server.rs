@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
+use rustix::process::{Signal, kill_process};
 
 use crate::load::Target;
 use crate::process::Process;
@@ -67,6 +68,15 @@ impl Server {
     /// Of the system.
     pub fn wait(mut self) -> io::Result<()> {
         self.child.wait().map(drop)
+    }
+
+    /// Asks it to end, and waits until it has.
+    ///
+    /// # Errors
+    /// Of the system.
+    pub fn terminate(self) -> io::Result<()> {
+        kill_process(rustix::process::Pid::from_child(&self.child), Signal::TERM)?;
+        self.wait()
     }
 
     pub fn process(&self) -> Process {

@@ -260,9 +260,12 @@ impl Table {
         self.connections.get_mut(id.0)
     }
 
-    /// A connection, and where is recorded what is done with it.
-    pub(crate) fn get_with_tap(&mut self, id: ConnId) -> Option<(&mut Connection, &mut Tap)> {
-        Some((self.connections.get_mut(id.0)?, &mut self.tap))
+    /// A connection, where memory comes from and goes to, and where is recorded what is done.
+    pub(crate) fn get_with_means(
+        &mut self,
+        id: ConnId,
+    ) -> Option<(&mut Connection, &mut Spares, &mut Tap)> {
+        Some((self.connections.get_mut(id.0)?, &mut self.spares, &mut self.tap))
     }
 
     pub(crate) fn is_connecting(&self, id: ConnId) -> bool {
@@ -399,24 +402,10 @@ impl Table {
                 return false;
             }
         }
-        self.mark_dirty(id);
-        true
-    }
-
-    /// Its queue, to be written, or an empty one.
-    pub(crate) fn take_queue(&mut self, id: ConnId) -> Box<WriteQueue> {
-        let queue = self.get_mut(id).and_then(|connection| connection.queue.take());
-        queue.unwrap_or_else(|| self.spares.queue())
-    }
-
-    /// A queue comes back from being written: to its connection, or, empty, to the spares.
-    pub(crate) fn put_back(&mut self, id: ConnId, mut queue: Box<WriteQueue>) {
-        queue.compact();
-        self.spares.keep_blocks(&mut queue, self.block_size);
-        match self.connections.get_mut(id.0) {
-            Some(connection) if !queue.is_empty() => connection.queue = Some(queue),
-            _ => self.spares.keep_queue(queue),
+        if !std::mem::replace(&mut connection.listed_dirty, true) {
+            self.dirty.push(id);
         }
+        true
     }
 
     pub(crate) fn pause(&mut self, id: ConnId) {

@@ -390,7 +390,7 @@ impl<'a> ConnContext<'a> {
     /// [`Connect`].
     pub fn set_deadline(&mut self, delay: Duration) {
         let deadline = after(self.cx.core.table.now, delay);
-        if let Some((connection, tap)) = self.cx.core.table.get_with_tap(self.id)
+        if let Some((connection, _, tap)) = self.cx.core.table.get_with_means(self.id)
             && connection.life == Life::Open
         {
             connection.deadline = deadline;

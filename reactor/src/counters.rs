@@ -72,8 +72,8 @@ counters! {
     busy_nanoseconds,
     /// Callbacks of handlers; a batch of messages is one.
     callbacks,
-    /// Nanoseconds spent in them; 0 unless [`Config::time_handlers`](crate::Config::time_handlers), or one
-    /// of its options that make callbacks be timed too.
+    /// Nanoseconds spent in them: an estimate with [`Config::time_handlers`](crate::Config::time_handlers), measured
+    /// with one of its options that make all callbacks be timed; otherwise 0.
     handler_nanoseconds,
     /// How often accepting paused, for want of descriptors or because of a limit; tries in vain to go on
     /// are not counted.

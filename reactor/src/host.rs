@@ -273,13 +273,46 @@ impl<H: Handler> Host for HostOf<H> {
 pub(crate) struct Hosts {
     hosts: Vec<Box<dyn Host>>,
     panics: Panics,
-    /// Whether callbacks are timed, which costs two looks at the clock each, and recorded, if anything is.
-    timed: bool,
+    timing: Timing,
+}
+
+/// Which callbacks are timed, at two looks at the clock each, and recorded, if anything is.
+pub(crate) struct Timing {
+    /// From one to the next; never, if it is `u64::MAX`.
+    every: u64,
+    /// How many are left until the next one, with it.
+    left: u64,
+    /// How many the next one stands for.
+    weight: u64,
+}
+
+impl Timing {
+    /// None.
+    pub(crate) const NONE: Self = Self::new(u64::MAX, u64::MAX);
+    /// All.
+    pub(crate) const ALL: Self = Self::new(1, 1);
+    /// The first, and then one in so many that it makes no difference to what they cost. A prime number: loops
+    /// like to do things in fours.
+    pub(crate) const SAMPLES: Self = Self::new(251, 1);
+
+    const fn new(every: u64, left: u64) -> Self {
+        Self { every, left, weight: 1 }
+    }
+
+    /// A callback begins. How many it stands for, if it is to be timed.
+    fn next(&mut self) -> Option<u64> {
+        self.left -= 1;
+        if self.left > 0 {
+            return None;
+        }
+        self.left = self.every;
+        Some(std::mem::replace(&mut self.weight, self.every))
+    }
 }
 
 impl Hosts {
-    pub(crate) fn new(panics: Panics, timed: bool) -> Self {
-        Self { hosts: Vec::new(), panics, timed }
+    pub(crate) fn new(panics: Panics, timing: Timing) -> Self {
+        Self { hosts: Vec::new(), panics, timing }
     }
 
     pub(crate) fn push(&mut self, host: Box<dyn Host>) {
@@ -327,18 +360,16 @@ impl Hosts {
         let Some(host) = self.hosts.get_mut(usize::from(service)) else { return false };
         let about = call.about();
         core.table.counters.callbacks().increment();
-        let timing = if self.timed {
+        let timing = self.timing.next().map(|weight| {
             let subject = call.subject(service);
-            Some((subject, core.table.tap.callback_began(about.0, subject)))
-        } else {
-            None
-        };
+            (subject, core.table.tap.callback_began(about.0, subject), weight)
+        });
         let result = catch_unwind(AssertUnwindSafe(|| host.call(call, core)));
-        if let Some((subject, began)) = timing {
+        if let Some((subject, began, weight)) = timing {
             let turn = core.table.counters.turns().get();
             let callback = (about.0, subject);
             let took = core.table.tap.callback_ended(callback, began, result.is_err(), turn);
-            core.table.counters.handler_nanoseconds().add(took);
+            core.table.counters.handler_nanoseconds().add(took.saturating_mul(weight));
         }
         match result {
             Ok(more) => more,
@@ -372,5 +403,23 @@ impl Hosts {
             Some(id) => log::error!("{callback} of connection {id} panicked: {text}"),
             None => log::error!("{callback} panicked: {text}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many callbacks those that are timed stand for, of so many.
+    fn weights(mut timing: Timing, callbacks: usize) -> Vec<u64> {
+        (0..callbacks).filter_map(|_| timing.next()).collect()
+    }
+
+    #[test]
+    fn a_callback_that_is_timed_stands_for_those_since_the_last() {
+        assert_eq!(weights(Timing::NONE, 1000), [0; 0]);
+        assert_eq!(weights(Timing::ALL, 1000), [1; 1000]);
+        assert_eq!(weights(Timing::SAMPLES, 251), [1]);
+        assert_eq!(weights(Timing::SAMPLES, 1 + 3 * 251), [1, 251, 251, 251]);
     }
 }

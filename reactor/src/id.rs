@@ -89,9 +89,13 @@ pub struct Token(u64);
 
 impl Token {
     pub(crate) fn kind(self) -> Option<Kind> {
-        [Kind::Connection, Kind::Listener, Kind::Socket, Kind::Timer]
-            .into_iter()
-            .find(|&kind| kind as u64 == self.0 >> NAME_BITS)
+        match self.0 >> NAME_BITS {
+            0 => Some(Kind::Connection),
+            1 => Some(Kind::Listener),
+            2 => Some(Kind::Socket),
+            3 => Some(Kind::Timer),
+            _ => None,
+        }
     }
 
     pub(crate) fn id(self, loop_number: u16) -> Id {

@@ -37,7 +37,7 @@ use crate::driver::Driver;
 use crate::driver::mio::MioDriver;
 use crate::handle::{Alarm, Handle, Port, inbox};
 use crate::handler::Handler;
-use crate::host::{HostOf, Hosts, Service};
+use crate::host::{HostOf, Hosts, Service, Timing};
 use crate::id::{Arena, ConnId, ConnMap, ListenerId, SocketId, Token};
 use crate::limits::Admission;
 use crate::read_buffer::ReadBuffer;
@@ -222,7 +222,7 @@ impl<D: Driver> Reactor<D> {
         let alarm = Arc::new(Alarm::new(driver.waker()));
         let origin = driver.now();
         let tap = Tap::new(loop_number, origin, config.trace_records, driver.stopwatch());
-        let timed = config.time_handlers || !config.stall.is_zero() || tap.is_on();
+        let timing = timing(&config, tap.is_on());
         let notable = stall::notable(&config, tap.is_on());
         let core = Core {
             table: Table::new(loop_number, config.connections_expected, config.block_size, tap),
@@ -238,7 +238,7 @@ impl<D: Driver> Reactor<D> {
             origin,
         };
         Self {
-            hosts: Hosts::new(config.panics, timed),
+            hosts: Hosts::new(config.panics, timing),
             block: ReadBuffer::with_capacity(config.block_size),
             acceptors: Arena::new(loop_number),
             driver,
@@ -519,6 +519,15 @@ impl<D: Driver> Reactor<D> {
                 + self.block.capacity()
                 + self.cipher.capacity(),
         }
+    }
+}
+
+/// Which callbacks are timed.
+fn timing(config: &Config, is_recording: bool) -> Timing {
+    match config.time_handlers {
+        _ if !config.stall.is_zero() || is_recording => Timing::ALL,
+        true => Timing::SAMPLES,
+        false => Timing::NONE,
     }
 }
 

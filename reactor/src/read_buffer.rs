@@ -177,6 +177,7 @@ impl fmt::Debug for ReadBuffer {
 /// let block = reactor::Block::from(b"any bytes".to_vec());
 /// assert_eq!(block.len(), 9);
 /// ```
+#[derive(Default)]
 pub struct Block {
     block: Vec<u8>,
     /// Invariant: `start <= end <= block.len()`.
@@ -188,6 +189,15 @@ impl Block {
     /// Drops the first `count` bytes, or all if there are fewer.
     pub(crate) fn consume(&mut self, count: usize) {
         self.start += count.min(self.end - self.start);
+        if self.start == self.end {
+            self.clear();
+        }
+    }
+
+    /// Forgets what is there, and keeps the memory.
+    pub(crate) fn clear(&mut self) {
+        self.start = 0;
+        self.end = 0;
     }
 
     /// Adds bytes at the end. What lies behind the end, if anything, is overwritten.

@@ -28,12 +28,11 @@ const SPENT_MAX: usize = 4;
 /// Bytes on their way to one peer: chunks that are owned or shared, and leave in one vectored write.
 ///
 /// ```text
-///        front                                     back
+///        chunks, the front first                   tail
 ///   +----------------+   +-------------------+   +--------------+
 ///   | owned, partly  |   | shared: the same  |   | owned, takes |
 ///   | written        |   | bytes for many    |   | what is next |
 ///   +----------------+   +-------------------+   +--------------+
-///     `written` bytes of the front have left already
 /// ```
 ///
 /// # Guarantees
@@ -60,10 +59,10 @@ const SPENT_MAX: usize = 4;
 pub struct WriteQueue {
     /// Invariant: no chunk is empty.
     chunks: VecDeque<Chunk>,
-    /// Invariant: the sum of the chunks' lengths.
+    /// What is copied in, behind all chunks. Invariant: it holds little memory while it is empty.
+    tail: Block,
+    /// Invariant: the sum of the lengths of the chunks and the tail.
     len: usize,
-    /// The memory of a chunk that has left, for the next one.
-    kept: Vec<u8>,
     /// Large blocks that have left; the loop takes them back. Invariant: at most `SPENT_MAX`.
     blocks: Vec<Vec<u8>>,
 }
@@ -101,17 +100,21 @@ impl WriteQueue {
     /// Adds a copy of `bytes`.
     pub fn push(&mut self, mut bytes: &[u8]) {
         self.len += bytes.len();
-        if let Some(Chunk::Owned(last)) = self.chunks.back_mut() {
-            // What has left of it still takes room in it: it must come to its end some time.
-            let room = CHUNK_MAX.saturating_sub(last.used());
-            let (now, later) = bytes.split_at(room.min(bytes.len()));
-            last.append(now);
+        // What has left of it still takes room in it: it must come to its end some time.
+        let room = CHUNK_MAX.saturating_sub(self.tail.used());
+        if bytes.len() > room {
+            let (now, later) = bytes.split_at(room);
+            self.tail.append(now);
+            self.end_tail();
             bytes = later;
         }
-        if !bytes.is_empty() {
-            let mut memory = std::mem::take(&mut self.kept);
-            memory.extend_from_slice(bytes);
-            self.chunks.push_back(Chunk::Owned(memory.into()));
+        self.tail.append(bytes);
+    }
+
+    /// What comes next does not go into the present tail.
+    fn end_tail(&mut self) {
+        if !self.tail.is_empty() {
+            self.chunks.push_back(Chunk::Owned(std::mem::take(&mut self.tail)));
         }
     }
 
@@ -119,6 +122,7 @@ impl WriteQueue {
     pub fn push_block(&mut self, block: Block) {
         self.len += block.len();
         if !block.is_empty() {
+            self.end_tail();
             self.chunks.push_back(Chunk::Owned(block));
         }
     }
@@ -129,6 +133,7 @@ impl WriteQueue {
             return self.push(&bytes);
         }
         self.len += bytes.len();
+        self.end_tail();
         self.chunks.push_back(Chunk::Shared(bytes));
     }
 
@@ -151,25 +156,48 @@ impl WriteQueue {
     /// Lends the first chunks.
     #[inline]
     pub(crate) fn lend<R>(&self, to: impl FnOnce(&[IoSlice<'_>]) -> R) -> R {
+        match self.chunks.is_empty() {
+            true => to(&[IoSlice::new(&self.tail)]),
+            false => self.lend_many(to),
+        }
+    }
+
+    fn lend_many<R>(&self, to: impl FnOnce(&[IoSlice<'_>]) -> R) -> R {
         // To clear room for many costs more than all else here, and there are rarely many.
         let (mut few, mut many);
-        let slices: &mut [IoSlice<'_>] = if self.chunks.len() <= FEW_SLICES {
+        let slices: &mut [IoSlice<'_>] = if self.chunks.len() < FEW_SLICES {
             few = [IoSlice::new(&[]); FEW_SLICES];
             &mut few
         } else {
             many = [IoSlice::new(&[]); SLICES_MAX];
             &mut many
         };
-        let count = self.chunks.len().min(SLICES_MAX);
-        for (slice, chunk) in slices.iter_mut().zip(&self.chunks) {
-            *slice = IoSlice::new(chunk.as_slice());
+        let tail = Some(&*self.tail).filter(|tail| !tail.is_empty());
+        let waiting = self.chunks.iter().map(Chunk::as_slice).chain(tail);
+        let mut count = 0;
+        for (slice, bytes) in slices.iter_mut().zip(waiting) {
+            *slice = IoSlice::new(bytes);
+            count += 1;
         }
         to(slices.get(..count).unwrap_or_default())
     }
 
     /// Drops the first `count` bytes, of which there are as many.
+    #[inline]
     pub(crate) fn consume(&mut self, mut count: usize) {
         self.len -= count;
+        if !self.chunks.is_empty() {
+            count = self.consume_chunks(count);
+        }
+        self.tail.consume(count);
+        if self.tail.is_empty() && self.tail.capacity() > KEPT_MAX {
+            let tail = std::mem::take(&mut self.tail);
+            self.keep(tail);
+        }
+    }
+
+    /// What is left of `count` for the tail.
+    fn consume_chunks(&mut self, mut count: usize) -> usize {
         while let Some(chunk) = self.chunks.front_mut() {
             let len = chunk.as_slice().len();
             if count < len {
@@ -177,33 +205,37 @@ impl WriteQueue {
                     Chunk::Owned(block) => block.consume(count),
                     Chunk::Shared(bytes) => bytes.advance(count),
                 }
-                return;
+                return 0;
             }
             count -= len;
             if let Some(Chunk::Owned(block)) = self.chunks.pop_front() {
-                self.keep(block.into_memory());
+                self.keep(block);
             }
         }
+        count
     }
 
-    fn keep(&mut self, mut memory: Vec<u8>) {
-        if memory.capacity() > KEPT_MAX {
+    /// The memory of what has left: little of it is the next tail.
+    fn keep(&mut self, mut block: Block) {
+        if block.capacity() > KEPT_MAX {
             if self.blocks.len() < SPENT_MAX {
-                self.blocks.push(memory);
+                self.blocks.push(block.into_memory());
             }
-        } else if memory.capacity() > self.kept.capacity() {
-            memory.clear();
-            self.kept = memory;
+        } else if block.capacity() > self.tail.capacity() && self.tail.is_empty() {
+            block.clear();
+            self.tail = block;
         }
     }
 
     /// Moves what must wait out of blocks that are mostly empty: a few bytes must not pin a block for as
     /// long as the peer likes.
     pub(crate) fn compact(&mut self) {
-        for chunk in &mut self.chunks {
-            if let Chunk::Owned(block) = chunk
-                && block.capacity() > KEPT_MAX.max(2 * block.len())
-            {
+        let owned = self.chunks.iter_mut().filter_map(|chunk| match chunk {
+            Chunk::Owned(block) => Some(block),
+            Chunk::Shared(_) => None,
+        });
+        for block in owned.chain([&mut self.tail]) {
+            if block.capacity() > KEPT_MAX.max(2 * block.len()) {
                 let compacted = Block::from(block.to_vec());
                 let memory = std::mem::replace(block, compacted).into_memory();
                 if self.blocks.len() < SPENT_MAX {
@@ -213,14 +245,16 @@ impl WriteQueue {
         }
     }
 
-    /// The large blocks that have left since the last time.
-    pub(crate) fn spent_blocks(&mut self) -> impl Iterator<Item = Vec<u8>> {
-        self.blocks.drain(..)
+    /// One of the large blocks that have left.
+    pub(crate) fn take_spent(&mut self) -> Option<Vec<u8>> {
+        self.blocks.pop()
     }
 
     /// Drops everything that waits.
     pub fn clear(&mut self) {
         self.chunks.clear();
+        self.tail = Block::default();
+        self.blocks.clear();
         self.len = 0;
     }
 
@@ -232,15 +266,20 @@ impl WriteQueue {
         };
         size_of::<Self>()
             + self.chunks.capacity() * size_of::<Chunk>()
-            + self.kept.capacity()
+            + self.tail.capacity()
             + self.blocks.iter().map(Vec::capacity).sum::<usize>()
             + self.chunks.iter().map(owned).sum::<usize>()
+    }
+
+    /// The same of a queue that is empty, and whose large blocks are taken.
+    pub(crate) fn spare_memory(&self) -> usize {
+        size_of::<Self>() + self.chunks.capacity() * size_of::<Chunk>() + self.tail.capacity()
     }
 }
 
 impl fmt::Debug for WriteQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "WriteQueue({} bytes in {} chunks)", self.len, self.chunks.len())
+        write!(f, "WriteQueue({} bytes)", self.len)
     }
 }
 
@@ -259,7 +298,7 @@ mod tests {
         }
         let written = queue.write(|slices| Ok(slices.iter().map(|slice| slice.len()).sum()));
         assert_eq!((written.unwrap(), queue.chunks.len()), (1300, 0));
-        assert!(queue.kept.capacity() >= 1300, "its memory serves the next one");
+        assert!(queue.tail.capacity() >= 1300, "its memory serves the next one");
     }
 
     #[test]
@@ -323,11 +362,9 @@ mod tests {
     impl WriteQueue {
         fn check(&self) {
             assert!(self.chunks.iter().all(|chunk| !chunk.as_slice().is_empty()));
-            assert_eq!(
-                self.chunks.iter().map(|chunk| chunk.as_slice().len()).sum::<usize>(),
-                self.len
-            );
-            assert!(self.kept.is_empty() && self.kept.capacity() <= KEPT_MAX);
+            let chunks: usize = self.chunks.iter().map(|chunk| chunk.as_slice().len()).sum();
+            assert_eq!(chunks + self.tail.len(), self.len);
+            assert!(!self.tail.is_empty() || self.tail.capacity() <= KEPT_MAX);
             assert!(self.blocks.len() <= SPENT_MAX);
         }
     }
@@ -361,15 +398,18 @@ mod tests {
                     4 => queue.push_shared(Bytes::copy_from_slice(bytes)),
                     5 => {
                         queue.compact();
+                        let is_pinned =
+                            |block: &Block| block.capacity() > KEPT_MAX.max(2 * block.len());
                         let pinned = |chunk: &Chunk| match chunk {
-                            Chunk::Owned(block) => block.capacity() > KEPT_MAX.max(2 * block.len()),
+                            Chunk::Owned(block) => is_pinned(block),
                             Chunk::Shared(_) => false,
                         };
-                        prop_assert!(!queue.chunks.iter().any(pinned));
+                        prop_assert!(!queue.chunks.iter().any(pinned) && !is_pinned(&queue.tail));
                     }
                     6 => {
-                        let spent: Vec<_> = queue.spent_blocks().collect();
-                        prop_assert!(spent.iter().all(|block| block.capacity() > KEPT_MAX));
+                        while let Some(block) = queue.take_spent() {
+                            prop_assert!(block.capacity() > KEPT_MAX);
+                        }
                     }
                     7 if size % 16 == 0 => {
                         queue.clear();

@@ -643,6 +643,19 @@ class Forward(SecureTest):
                     tls.close()
             server.stop()
 
+    def test_what_a_client_said_before_it_was_cut_off_arrives(self):
+        listening, port = self.upstream()
+        server = self.terminate(f"127.0.0.1:{port}")
+        content = os.urandom(300_000)
+        for version in VERSIONS:
+            with self.subTest(version=version):
+                peer = self.secure(server, version)
+                peer.tls.write(content)
+                peer.write_out()
+                peer.stream.shutdown(socket.SHUT_WR)  # FIN without close_notify
+                self.assert_same_bytes(receive_all(self.accept(listening)), content)
+        server.stop()
+
     def test_an_upstream_on_a_unix_socket(self):
         path = os.path.join(self.temporary_directory(), "up.sock")
         echo = self.serve(listen=(f"unix:{path}",))

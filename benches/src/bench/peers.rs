@@ -14,12 +14,12 @@ use crate::machine::root;
 pub struct Peer {
     pub name: &'static str,
     pub role: Role,
-    make: Make,
+    pub(super) make: Make,
     pub(super) arguments: &'static [&'static str],
     /// What makes it answer each line by itself; `None` if nothing does.
-    framed: Option<&'static [&'static str]>,
+    pub(super) framed: Option<&'static [&'static str]>,
     /// What makes it end connections that have been idle for two seconds.
-    expiring: Option<&'static [&'static str]>,
+    pub(super) expiring: Option<&'static [&'static str]>,
     /// It is part of `--quick`.
     pub quick: bool,
 }
@@ -138,6 +138,26 @@ pub fn peers() -> Vec<Peer> {
             ..peer("epoll again", EPOLL, &["0"])
         },
     ]
+}
+
+/// Those whose instructions can be counted, and the reactor with a handler and nothing else.
+pub fn countable_peers() -> Vec<Peer> {
+    let bare = Peer {
+        name: "reactor, bare",
+        role: Role::Ours,
+        make: Make::Ours { package: "benches", binary: "bare-reactor" },
+        arguments: &["127.0.0.1:0"],
+        framed: None,
+        expiring: None,
+        quick: true,
+    };
+    // An interpreter takes minutes, and valgrind knows too little of io_uring.
+    let is_countable = |peer: &Peer| {
+        matches!(peer.make, Make::C { .. } | Make::Ours { .. } | Make::Theirs { .. })
+            && peer.role != Role::FloorAgain
+            && peer.name != "monoio"
+    };
+    std::iter::once(bare).chain(peers().into_iter().filter(is_countable)).collect()
 }
 
 /// Builds what can be built, and says what cannot.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::peers::{Mode, Ready};
-use crate::load::{self, Kind, Load, Others, Sources};
+use crate::load::{self, Kind, Load, Others, Sources, Target};
 use crate::machine::root;
 use crate::server::Server;
 
@@ -46,9 +46,30 @@ fn traced(
         command.stderr(Stdio::null());
         command
     })?;
+    let answered = answered(tracer.target(), connections, messages);
+    // strace writes its page when the server has ended; killed itself, it would leave the server behind.
+    for child in tracer.process().children() {
+        let child = i32::try_from(child).ok().and_then(Pid::from_raw);
+        child
+            .map_or(Ok(()), |child| kill_process(child, Signal::KILL))
+            .map_err(|error| error.to_string())?;
+    }
+    tracer.wait().map_err(|error| error.to_string())?;
+    let text =
+        fs::read_to_string(&page).map_err(|error| format!("strace has told nothing: {error}"))?;
+    let _ = fs::remove_file(&page);
+    Ok((parse(&text), answered?))
+}
+
+/// Has at least so many messages sent back, one in flight on each connection, while the server is slowed down by
+/// whoever watches it. How many it were.
+///
+/// # Errors
+/// What went wrong, also with one of them.
+pub(super) fn answered(target: &Target, connections: usize, messages: u64) -> Result<u64, String> {
     let load = Load {
         tls: None,
-        target: tracer.target().clone(),
+        target: target.clone(),
         sources: Sources::Any,
         kind: Kind::Echo {
             size: 64,
@@ -64,19 +85,11 @@ fn traced(
         patience: Duration::from_secs(20),
         everyone: true,
     };
-    let outcome = load::run(&load, &mut ()).map_err(|error| error.to_string());
-    // strace writes its page when the server has ended; killed itself, it would leave the server behind.
-    for child in tracer.process().children() {
-        let child = i32::try_from(child).ok().and_then(Pid::from_raw);
-        child
-            .map_or(Ok(()), |child| kill_process(child, Signal::KILL))
-            .map_err(|error| error.to_string())?;
+    let outcome = load::run(&load, &mut ()).map_err(|error| error.to_string())?;
+    match outcome.errors.first_key_value() {
+        Some((name, count)) => Err(format!("{count} x {name}")),
+        None => Ok(outcome.operations_in_all),
     }
-    tracer.wait().map_err(|error| error.to_string())?;
-    let text =
-        fs::read_to_string(&page).map_err(|error| format!("strace has told nothing: {error}"))?;
-    let _ = fs::remove_file(&page);
-    Ok((parse(&text), outcome?.operations_in_all))
 }
 
 /// The counts of strace's page, whose columns are `% time, seconds, usecs/call, calls, errors, syscall`, where

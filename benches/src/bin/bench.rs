@@ -8,8 +8,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use benches::bench::{
-    Cell, Pair, Peer, Results, Role, Settings, cells, count_system_calls, make_certificate, pairs,
-    peers, plot_ratios, plot_scales, prepare, run, tables, tls_cells, tls_peers,
+    Cell, Counts, Pair, Peer, Results, Role, Settings, cells, count_instructions,
+    count_system_calls, countable_peers, make_certificate, pairs, peers, plot_ratios, plot_scales,
+    prepare, run, tables, tls_cells, tls_peers,
 };
 use benches::machine::root;
 use benches::server::Cores;
@@ -42,13 +43,16 @@ struct Arguments {
     #[arg(long)]
     list: bool,
     /// The same over TLS: handshakes, messages and idle connections, beside tokio-rustls
-    #[arg(long, conflicts_with = "syscalls")]
+    #[arg(long, conflicts_with_all = ["syscalls", "instructions"])]
     tls: bool,
     /// Counts system calls of a message instead, with strace
     #[arg(long)]
     syscalls: bool,
+    /// Counts the servers' own instructions for a message instead, with valgrind
+    #[arg(long, conflicts_with = "syscalls")]
+    instructions: bool,
     /// Makes the table and the plots of figures that an earlier run has written, and measures nothing
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["quick", "syscalls", "list"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["quick", "syscalls", "instructions", "list"])]
     from: Option<PathBuf>,
     /// Where results.json, table.md, ratios.svg and scale.svg go [default: target/bench]
     #[arg(long, value_name = "DIRECTORY")]
@@ -93,6 +97,9 @@ fn act(arguments: Arguments) -> Result<(), Failure> {
     if arguments.syscalls {
         return system_calls(&ready);
     }
+    if arguments.instructions {
+        return instructions(&ready);
+    }
     let settings = settings(&arguments)?;
     if !settings.cores.are_two() {
         tell("there is one core for the servers and the load: times mean little");
@@ -118,9 +125,10 @@ fn choose(arguments: &Arguments) -> Result<Chosen, Failure> {
         names.is_empty() || names.iter().any(|part| name.contains(part.as_str()))
     };
     let quick = arguments.quick;
-    let (all_peers, all_cells, all_pairs) = match arguments.tls {
-        true => (tls_peers(), tls_cells(), Vec::new()),
-        false => (peers(), cells(), pairs()),
+    let (all_peers, all_cells, all_pairs) = match (arguments.tls, arguments.instructions) {
+        (true, _) => (tls_peers(), tls_cells(), Vec::new()),
+        (false, true) => (countable_peers(), cells(), pairs()),
+        (false, false) => (peers(), cells(), pairs()),
     };
     let peers: Vec<Peer> = all_peers
         .into_iter()
@@ -175,6 +183,20 @@ fn system_calls(ready: &[benches::bench::Ready]) -> Result<(), Failure> {
         print(&format!("{:<16} {sum:.3}  ({})\n", ready.peer.name, each.join(", ")))?;
     }
     Ok(())
+}
+
+fn instructions(ready: &[benches::bench::Ready]) -> Result<(), Failure> {
+    let mut counts = Counts::default();
+    for ready in ready {
+        let name = ready.peer.name;
+        for connections in Counts::CONNECTIONS {
+            tell(&format!("{name}, {connections}"));
+            let count = count_instructions(ready, connections)
+                .map_err(|why| Failure::run(format!("{name}: {why}")))?;
+            counts.add(name, count);
+        }
+    }
+    print(&counts.to_string())
 }
 
 fn write(results: &Results, out: &Path) -> Result<(), Box<dyn Error>> {

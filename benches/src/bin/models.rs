@@ -67,7 +67,7 @@ struct Comparing {
     #[arg(long, value_delimiter = ',', default_values_t = [1, 10, 100, 300, 1000])]
     clients: Vec<usize>,
     /// Amounts of work: squares that are added up for each line
-    #[arg(long, value_delimiter = ',', default_values_t = [0, 10_000])]
+    #[arg(long, value_delimiter = ',', default_values_t = [0, 100_000])]
     work: Vec<u64>,
     /// Models
     #[arg(long, value_delimiter = ',', default_values_t = Model::ALL)]

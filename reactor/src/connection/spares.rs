@@ -17,19 +17,31 @@ const SPARE_QUEUES_MAX: usize = 1024 * 1024;
 const SPARE_BLOCKS_MAX: usize = 16;
 
 impl Spares {
-    pub(super) fn queue(&mut self) -> Box<WriteQueue> {
+    pub(crate) fn queue(&mut self) -> Box<WriteQueue> {
         match self.queues.pop() {
             Some(queue) => {
-                self.queue_memory -= queue.memory();
+                self.queue_memory -= queue.spare_memory();
                 queue
             }
             None => Box::default(),
         }
     }
 
-    /// Takes the blocks that have left a queue.
-    pub(crate) fn keep_blocks(&mut self, queue: &mut WriteQueue, block_size: usize) {
-        for block in queue.spent_blocks() {
+    /// After a write: takes the blocks that have left, and the queue itself once it is empty.
+    #[inline]
+    pub(crate) fn written(&mut self, slot: &mut Option<Box<WriteQueue>>, block_size: usize) {
+        let Some(queue) = slot else { return };
+        if !queue.is_empty() {
+            queue.compact();
+        }
+        self.keep_blocks(queue, block_size);
+        if let Some(queue) = slot.take_if(|queue| queue.is_empty()) {
+            self.keep_queue(queue);
+        }
+    }
+
+    fn keep_blocks(&mut self, queue: &mut WriteQueue, block_size: usize) {
+        while let Some(block) = queue.take_spent() {
             if block.capacity() == block_size && self.blocks.len() < SPARE_BLOCKS_MAX {
                 self.blocks.push(block);
             }
@@ -37,9 +49,9 @@ impl Spares {
     }
 
     /// Takes a queue that is empty.
-    pub(crate) fn keep_queue(&mut self, queue: Box<WriteQueue>) {
+    pub(super) fn keep_queue(&mut self, queue: Box<WriteQueue>) {
         debug_assert!(queue.is_empty());
-        let memory = queue.memory();
+        let memory = queue.spare_memory();
         if self.queue_memory + memory <= SPARE_QUEUES_MAX {
             self.queue_memory += memory;
             self.queues.push(queue);

@@ -9,7 +9,6 @@ use crate::host::Call;
 use crate::id::{ConnId, SocketId};
 use crate::reason::CloseReason;
 use crate::trace::event::{Event, Outcome, Verb};
-use crate::write_queue::WriteQueue;
 
 impl<D: Driver> Reactor<D> {
     pub(super) fn flush(&mut self) {
@@ -50,33 +49,31 @@ impl<D: Driver> Reactor<D> {
     }
 
     fn write_and_settle(&mut self, id: ConnId) {
-        let Some(connection) = self.core.table.get(id) else { return };
-        if matches!(connection.life, Life::Connecting | Life::Handshaking | Life::Gone) {
-            return self.go_on_shaking(id);
-        }
-        if (connection.queue.is_some() || connection.owes) && !self.write(id) {
-            return; // it has failed
-        }
-        self.settle(id);
-    }
-
-    /// What is queued waits for the end of the handshake; what TLS has to say for it does not.
-    fn go_on_shaking(&mut self, id: ConnId) {
-        if self.core.table.get(id).is_some_and(|connection| connection.life == Life::Handshaking) {
-            self.write_sealed(id);
+        if self.write(id) {
+            self.settle(id);
         }
     }
 
-    /// Writes until the queue is empty or the kernel takes no more. Whether the connection still lives.
+    /// Writes until the queue is empty or the kernel takes no more. Whether the connection stands.
     fn write(&mut self, id: ConnId) -> bool {
-        let (now, turn) = (self.core.table.now, self.core.table.turn);
-        let Some(link) = self.links.get_mut(id) else { return false };
-        if link.transport.has_tls {
-            return self.write_sealed(id);
+        let Self { core, links, .. } = self;
+        let Table { now, turn, block_size, .. } = core.table;
+        let Some((connection, spares, tap)) = core.table.get_with_means(id) else { return false };
+        match connection.life {
+            Life::Connecting | Life::Gone => return false,
+            Life::Handshaking => {
+                // What is queued waits for the end of the handshake; what TLS has to say for it does not.
+                self.write_sealed(id);
+                return false;
+            }
+            Life::Open | Life::Closing | Life::Lingering => {}
         }
-        let Some((connection, tap)) = self.core.table.get_with_tap(id) else { return false };
+        let Some(link) = links.get_mut(id) else { return false };
+        if link.transport.has_tls {
+            return (connection.queue.is_none() && !connection.owes) || self.write_sealed(id);
+        }
+        let Some(queue) = &mut connection.queue else { return true };
         connection.written_in = turn;
-        let Some(mut queue) = connection.queue.take() else { return true };
         let before = queue.len();
         let mut failed = None;
         while link.writable && !queue.is_empty() {
@@ -100,25 +97,25 @@ impl<D: Driver> Reactor<D> {
                 }
             }
         }
-        if queue.len() < before {
+        let written = before - queue.len();
+        if written > 0 {
             connection.last_activity = now;
         }
-        self.wrote(id, queue, before, failed)
+        let closing = connection.life == Life::Closing;
+        spares.written(&mut connection.queue, block_size);
+        self.wrote(id, written, closing, failed)
     }
 
-    /// What a queue comes back with from being written. Whether the connection still lives.
+    /// So much of a queue has left. Whether the connection still lives.
     #[inline]
     pub(super) fn wrote(
         &mut self,
         id: ConnId,
-        queue: Box<WriteQueue>,
-        before: usize,
+        written: usize,
+        closing: bool,
         failed: Option<io::ErrorKind>,
     ) -> bool {
-        let written = (before - queue.len()) as u64;
-        let connection = self.core.table.get(id);
-        let closing = connection.is_some_and(|connection| connection.life == Life::Closing);
-        self.core.table.put_back(id, queue);
+        let written = written as u64;
         self.core.table.counters.queued_bytes().subtract(written);
         self.core.table.counters.bytes_out().add(written);
         match failed {
@@ -132,8 +129,11 @@ impl<D: Driver> Reactor<D> {
     /// What follows when the queue has become shorter: FIN, the end, or word to the handler.
     fn settle(&mut self, id: ConnId) {
         let Some(connection) = self.core.table.get(id) else { return };
-        let (queued, service) = (connection.queued(), connection.service);
         let finishes = connection.life == Life::Closing || connection.finish;
+        if !finishes && !connection.full && !connection.write_ended {
+            return;
+        }
+        let (queued, service) = (connection.queued(), connection.service);
         if queued == 0 && finishes && !connection.write_ended && !self.send_fin(id) {
             return;
         }

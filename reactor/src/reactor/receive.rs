@@ -97,9 +97,10 @@ impl<D: Driver> Reactor<D> {
                 // A short read has emptied the socket, as a rule, and a new edge will tell of more. But the
                 // end may have come on the edge that told of these bytes.
                 link.readable = count == size || link.reads_may_be_short;
+                let is_done = !link.readable && !link.error;
                 self.block.filled(count);
                 self.received(id, count, hears);
-                Read::More(count)
+                if is_done { Read::Done } else { Read::More(count) }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 link.readable = false;
@@ -201,6 +202,7 @@ impl<D: Driver> Reactor<D> {
 }
 
 /// Makes the loop's block empty, and whole again if it was moved out.
+#[inline]
 pub(super) fn clear_block(block: &mut ReadBuffer, table: &mut Table) {
     if block.capacity() < table.block_size {
         block.refill(table.spares.block(), table.block_size);

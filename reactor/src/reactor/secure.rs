@@ -8,7 +8,7 @@ use std::io;
 
 use super::Reactor;
 use super::receive::{Read, clear_block};
-use crate::connection::{Life, Outgoing};
+use crate::connection::{Life, Outgoing, Table};
 use crate::driver::{Driver, Stream};
 use crate::id::ConnId;
 use crate::reason::{CloseReason, TlsError};
@@ -196,27 +196,27 @@ impl<D: Driver> Reactor<D> {
     /// Seals what is queued and writes it, until both are empty or the kernel takes no more. Whether the
     /// connection still lives.
     pub(super) fn write_sealed(&mut self, id: ConnId) -> bool {
-        let (now, turn) = (self.core.table.now, self.core.table.turn);
         let Self { links, sessions, core, .. } = self;
+        let Table { now, turn, block_size, .. } = core.table;
         let (Some(link), Some(secure)) = (links.get_mut(id), sessions.get_mut(id)) else {
             return false;
         };
-        let mut queue = core.table.take_queue(id);
-        let Some((connection, tap)) = core.table.get_with_tap(id) else { return false };
+        let Some((connection, spares, tap)) = core.table.get_with_means(id) else { return false };
+        let queue = connection.queue.get_or_insert_with(|| spares.queue());
         connection.written_in = turn;
         let is_last = connection.life == Life::Closing || connection.finish;
         let may_seal = connection.life != Life::Handshaking;
         let before = queue.len();
         let mut failed = None;
         while link.writable {
-            if may_seal && let Err(error) = secure.tls.seal(&queue, is_last) {
+            if may_seal && let Err(error) = secure.tls.seal(queue, is_last) {
                 failed = Some(error.kind());
                 break;
             }
             if !secure.tls.wants_write() {
                 break;
             }
-            let result = secure.tls.write(&mut queue, |slices| {
+            let result = secure.tls.write(queue, |slices| {
                 tap.call(
                     || link.transport.stream.write(slices),
                     |result, took| Event::Write {
@@ -237,7 +237,9 @@ impl<D: Driver> Reactor<D> {
             }
         }
         connection.owes = secure.tls.wants_write();
-        self.wrote(id, queue, before, failed)
+        let (written, closing) = (before - queue.len(), connection.life == Life::Closing);
+        spares.written(&mut connection.queue, block_size);
+        self.wrote(id, written, closing, failed)
     }
 
     /// Says close_notify. Whether it has left, so that FIN may follow; `None`: the connection has failed.

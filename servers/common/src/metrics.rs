@@ -93,7 +93,7 @@ fn counters(sum: &Statistics) -> [Row; 20] {
 fn times(sum: &Statistics) -> [Row; 2] {
     [
         ("reactor_busy", "Time spent in turns, but for waiting", sum.busy_nanoseconds),
-        ("reactor_handler", "Time spent in handlers", sum.handler_nanoseconds),
+        ("reactor_handler", "Time spent in handlers; estimated, unless stalls are told or a trace is kept", sum.handler_nanoseconds),
     ]
 }
 

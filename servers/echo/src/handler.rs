@@ -33,6 +33,21 @@ impl Echo {
         Self { modes, answer: Vec::new() }
     }
 
+    // Apart, so that it costs nothing to echo bytes that there are lines.
+    #[inline(never)]
+    fn answer_lines(
+        &mut self,
+        framing: &mut LineFraming,
+        input: &mut ReadBuffer,
+        cx: &mut ConnContext<'_>,
+    ) {
+        // What is left in a full queue's input is offered again when the queue has drained.
+        while !cx.is_full()
+            && let Some(line) = framing.next(input).transpose()
+            && let Next::Line = self.answer(line, cx)
+        {}
+    }
+
     fn answer(&mut self, line: Result<Line<'_>, TooLong>, cx: &mut ConnContext<'_>) -> Next {
         self.answer.clear();
         self.answer.shrink_to(ANSWER_KEPT);
@@ -68,15 +83,11 @@ impl Handler for Echo {
         input: &mut ReadBuffer,
         cx: &mut ConnContext<'_>,
     ) {
-        if !self.modes.has_lines() {
+        if self.modes.has_lines() {
+            self.answer_lines(framing, input, cx);
+        } else {
             cx.forward(input);
-            return;
         }
-        // What is left in a full queue's input is offered again when the queue has drained.
-        while !cx.is_full()
-            && let Some(line) = framing.next(input).transpose()
-            && let Next::Line = self.answer(line, cx)
-        {}
     }
 
     fn on_eof(
