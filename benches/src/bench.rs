@@ -13,6 +13,7 @@ mod peers;
 mod plot;
 mod results;
 mod run;
+mod secure;
 mod syscalls;
 mod table;
 
@@ -23,5 +24,6 @@ pub use peers::{Mode, Peer, Ready, Role, countable_peers, peers, prepare};
 pub use plot::{plot_ratios, plot_scales};
 pub use results::{CellResult, Column, LeftOut, PairResult, Results, Sample};
 pub use run::{Settings, run};
+pub use secure::{Handshakes, make_certificate, tls_cells, tls_peers};
 pub use syscalls::count as count_system_calls;
 pub use table::tables;

@@ -23,7 +23,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts it, and waits until it says `listening on tcp://ADDRESS`.
+    /// Starts it, and waits until it says `listening on tcp://ADDRESS`, or `tls://`.
     ///
     /// # Errors
     /// A text that says why not.
@@ -47,7 +47,10 @@ impl Server {
         let line = lines
             .recv_timeout(PATIENCE)
             .map_err(|_| format!("{name} does not say where it listens"))?;
-        let address = line.strip_prefix("listening on tcp://");
+        let address = line.strip_prefix("listening on ");
+        let address = address.and_then(|address| {
+            address.strip_prefix("tcp://").or_else(|| address.strip_prefix("tls://"))
+        });
         server.target = address
             .ok_or_else(|| format!("{name} says '{line}' and not where it listens"))?
             .parse()

@@ -2,11 +2,14 @@
 
 import os
 import select
+import shutil
 import socket
 import ssl
 import subprocess
+import tempfile
 import threading
 import time
+import unittest
 
 from server import PATIENCE, InteropTest, until
 
@@ -240,10 +243,9 @@ class SecureTest(InteropTest):
 
     @classmethod
     def setUpClass(cls):
-        import shutil
-        import tempfile
-
         super().setUpClass()
+        if not shutil.which("openssl"):
+            raise unittest.SkipTest("openssl is not installed")
         directory = tempfile.mkdtemp(prefix="interop-")
         cls.addClassCleanup(shutil.rmtree, directory, ignore_errors=True)
         cls.certificates = Certificates(directory)

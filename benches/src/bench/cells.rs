@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::peers::Mode;
+use super::secure::Handshakes;
 use crate::load::{Kind, Others};
 
 /// One row of the table.
@@ -28,6 +29,8 @@ pub struct Cell {
 pub struct Work {
     pub kind: Kind,
     pub connections: usize,
+    /// It is asked over TLS.
+    pub tls: Option<Handshakes>,
     /// How long it is measured, if not as long as the others.
     pub duration: Option<Duration>,
 }
@@ -135,10 +138,10 @@ pub fn cells() -> Vec<Cell> {
     cells
 }
 
-fn cell(name: impl Into<String>, kind: Kind, connections: usize, unit: Unit) -> Cell {
+pub(super) fn cell(name: impl Into<String>, kind: Kind, connections: usize, unit: Unit) -> Cell {
     Cell {
         name: name.into(),
-        work: Work { kind, connections, duration: None },
+        work: Work { kind, connections, tls: None, duration: None },
         mode: Mode::Plain,
         unit,
         target: None,

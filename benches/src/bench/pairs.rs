@@ -86,5 +86,5 @@ pub fn pairs() -> Vec<Pair> {
 
 fn side(connections: usize, others: Others) -> Side {
     let kind = closed_loop(64, 1, false, others);
-    Side { more: &[], work: Work { kind, connections, duration: None }, anywhere: false }
+    Side { more: &[], work: Work { kind, connections, tls: None, duration: None }, anywhere: false }
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::results::LeftOut;
+use super::secure::file;
 use crate::machine::root;
 
 /// A server that can be measured.
@@ -13,12 +14,12 @@ use crate::machine::root;
 pub struct Peer {
     pub name: &'static str,
     pub role: Role,
-    make: Make,
-    arguments: &'static [&'static str],
+    pub(super) make: Make,
+    pub(super) arguments: &'static [&'static str],
     /// What makes it answer each line by itself; `None` if nothing does.
-    framed: Option<&'static [&'static str]>,
+    pub(super) framed: Option<&'static [&'static str]>,
     /// What makes it end connections that have been idle for two seconds.
-    expiring: Option<&'static [&'static str]>,
+    pub(super) expiring: Option<&'static [&'static str]>,
     /// It is part of `--quick`.
     pub quick: bool,
 }
@@ -46,7 +47,7 @@ pub enum Role {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Make {
+pub(super) enum Make {
     /// One file of C, with libraries by their names for pkg-config.
     C {
         source: &'static str,
@@ -97,17 +98,12 @@ const EPOLL: Make = Make::C { source: "epoll.c", library: None };
 const ECHO: Make = Make::Ours { package: "echo", binary: "echo-server" };
 const TOKIO: Make = Make::Theirs { binary: "tokio" };
 
+pub(super) fn peer(name: &'static str, make: Make, arguments: &'static [&'static str]) -> Peer {
+    Peer { name, role: Role::Peer, make, arguments, framed: None, expiring: None, quick: false }
+}
+
 /// All of them, in the order in which they take turns.
 pub fn peers() -> Vec<Peer> {
-    let peer = |name, make, arguments| Peer {
-        name,
-        role: Role::Peer,
-        make,
-        arguments,
-        framed: None,
-        expiring: None,
-        quick: false,
-    };
     let python = |script, module| Make::Python { script, module };
     vec![
         Peer { role: Role::Floor, framed: Some(&[]), quick: true, ..peer("epoll", EPOLL, &["0"]) },
@@ -185,14 +181,21 @@ impl Ready {
             Mode::Expiring => self.peer.expiring?,
         };
         let mut command = Command::new(&self.program);
-        command.args(&self.before).args(self.peer.arguments).args(more).env_remove("RUST_LOG");
+        command.args(&self.before);
+        for argument in self.peer.arguments {
+            match file(argument) {
+                Some(file) => command.arg(file),
+                None => command.arg(argument),
+            };
+        }
+        command.args(more).env_remove("RUST_LOG");
         Some(command)
     }
 }
 
 impl Make {
     /// The program, and what comes before its arguments.
-    fn build(self) -> Result<(OsString, Vec<OsString>), String> {
+    pub(super) fn build(self) -> Result<(OsString, Vec<OsString>), String> {
         let root = root();
         let sources = root.join("benches/peers");
         match self {

@@ -7,6 +7,7 @@ use super::cells::{Cell, Unit, Work};
 use super::pairs::{Pair, Side};
 use super::peers::{Mode, Ready, Role};
 use super::results::{CellResult, Column, LeftOut, PairResult, Results, Sample};
+use super::secure::client;
 use crate::load::{self, Kind, Load, Outcome, Sources, Watch};
 use crate::machine::Machine;
 use crate::process::Process;
@@ -150,7 +151,7 @@ fn measure(
 ) -> Result<Sample, String> {
     let mut meter = Meter::new(server.process()).map_err(|error| error.to_string())?;
     let load = Load {
-        tls: None,
+        tls: work.tls.map(client).transpose()?,
         target: server.target().clone(),
         sources: sources(&work.kind),
         kind: work.kind,

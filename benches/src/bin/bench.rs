@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use benches::bench::{
     Cell, Counts, Pair, Peer, Results, Role, Settings, cells, count_instructions,
-    count_system_calls, countable_peers, pairs, peers, plot_ratios, plot_scales, prepare, run,
-    tables,
+    count_system_calls, countable_peers, make_certificate, pairs, peers, plot_ratios, plot_scales,
+    prepare, run, tables, tls_cells, tls_peers,
 };
 use benches::machine::root;
 use benches::server::Cores;
@@ -42,6 +42,9 @@ struct Arguments {
     /// Names the peers, the cells and the pairs
     #[arg(long)]
     list: bool,
+    /// The same over TLS: handshakes, messages and idle connections, beside tokio-rustls
+    #[arg(long, conflicts_with_all = ["syscalls", "instructions"])]
+    tls: bool,
     /// Counts system calls of a message instead, with strace
     #[arg(long)]
     syscalls: bool,
@@ -81,6 +84,9 @@ fn act(arguments: Arguments) -> Result<(), Failure> {
         return print(&names.collect::<String>());
     }
     tell("building");
+    if arguments.tls {
+        make_certificate().map_err(Failure::run)?;
+    }
     let (ready, left_out) = prepare(&peers);
     for left_out in &left_out {
         tell(&format!("left out: {} ({})", left_out.name, left_out.why));
@@ -119,8 +125,12 @@ fn choose(arguments: &Arguments) -> Result<Chosen, Failure> {
         names.is_empty() || names.iter().any(|part| name.contains(part.as_str()))
     };
     let quick = arguments.quick;
-    let all = if arguments.instructions { countable_peers() } else { peers() };
-    let peers: Vec<Peer> = all
+    let (all_peers, all_cells, all_pairs) = match (arguments.tls, arguments.instructions) {
+        (true, _) => (tls_peers(), tls_cells(), Vec::new()),
+        (false, true) => (countable_peers(), cells(), pairs()),
+        (false, false) => (peers(), cells(), pairs()),
+    };
+    let peers: Vec<Peer> = all_peers
         .into_iter()
         .filter(|peer| peer.quick || !quick || !arguments.peers.is_empty())
         .filter(|peer| {
@@ -128,12 +138,12 @@ fn choose(arguments: &Arguments) -> Result<Chosen, Failure> {
                 || is_named(&arguments.peers, peer.name)
         })
         .collect();
-    let cells: Vec<Cell> = cells()
+    let cells: Vec<Cell> = all_cells
         .into_iter()
         .filter(|cell| cell.quick || !quick || !arguments.cells.is_empty())
         .filter(|cell| is_named(&arguments.cells, &cell.name))
         .collect();
-    let pairs: Vec<Pair> = pairs()
+    let pairs: Vec<Pair> = all_pairs
         .into_iter()
         .filter(|_| !quick || !arguments.cells.is_empty())
         .filter(|pair| is_named(&arguments.cells, &pair.name))
