@@ -156,7 +156,7 @@ impl WriteQueue {
     /// Lends the first chunks.
     #[inline(always)]
     pub(crate) fn lend<R>(&self, to: impl FnOnce(&[IoSlice<'_>]) -> R) -> R {
-        match self.chunks.is_empty() {
+        match self.chunks.is_empty() && !self.tail.is_empty() {
             true => to(&[IoSlice::new(&self.tail)]),
             false => self.lend_many(to),
         }

@@ -209,7 +209,7 @@ impl<D: Driver> Reactor<D> {
         let may_seal = connection.life != Life::Handshaking;
         let before = queue.len();
         let mut failed = None;
-        while link.writable {
+        while link.writable && failed.is_none() {
             if may_seal && let Err(error) = secure.tls.seal(queue, is_last) {
                 failed = Some(error.kind());
                 break;
@@ -235,9 +235,6 @@ impl<D: Driver> Reactor<D> {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => link.writable = false,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => failed = Some(error.kind()),
-            }
-            if failed.is_some() {
-                break;
             }
         }
         connection.owes = secure.tls.wants_write();
