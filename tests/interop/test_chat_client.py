@@ -268,10 +268,8 @@ class Terminal(ChatTest):
 
         server = self.chat("--console", *FREE, stdin=subprocess.PIPE)
         child, master = self.start(server, "--name", "alice")
-        before = None
         self.read_until(master, rb"is now alice")
-        raw = termios.tcgetattr(master)[3]
-        self.assertFalse(raw & termios.ICANON, "a line is being edited")
+        until(lambda: not termios.tcgetattr(master)[3] & termios.ICANON, "a line is being edited")
         server.process.stdin.write(b"/kick alice\n")
         server.process.stdin.flush()
         self.assertEqual(child.wait(PATIENCE), 1)

@@ -72,7 +72,6 @@ pub struct ChatClient {
     backoff: Backoff,
     input: Input,
     output: Output,
-    incoming: Incoming,
     connection: Option<ConnId>,
     /// It stands.
     is_connected: bool,
@@ -99,7 +98,6 @@ impl ChatClient {
             backoff: Backoff::default(),
             input,
             output,
-            incoming: Incoming::new(plan.framing, 0),
             connection: None,
             is_connected: false,
             was_connected: false,
@@ -306,16 +304,16 @@ fn colour(message: &str) -> &'static str {
 }
 
 impl Handler for ChatClient {
-    type Session = ();
+    /// What the server says, message by message.
+    type Session = Incoming;
     type Message = ClientMessage;
 
-    fn on_open(&mut self, cx: &mut ConnContext<'_>) {
+    fn on_open(&mut self, cx: &mut ConnContext<'_>) -> Incoming {
         if self.was_connected {
             self.tell(&format!("{}: connected again", self.plan.address));
             self.name_attempts = NAME_ATTEMPTS; // the old connection may have it still
         }
         (self.is_connected, self.was_connected) = (true, true);
-        self.incoming = Incoming::new(self.plan.framing, 0);
         for line in self.presence.greeting() {
             self.send(line.as_bytes(), cx);
         }
@@ -327,25 +325,25 @@ impl Handler for ChatClient {
             self.tell(&format!("{dropped} lines were dropped"));
         }
         self.leave(cx);
+        Incoming::new(self.plan.framing, 0)
     }
 
-    fn on_data(&mut self, (): &mut (), input: &mut ReadBuffer, cx: &mut ConnContext<'_>) {
+    fn on_data(
+        &mut self,
+        incoming: &mut Incoming,
+        input: &mut ReadBuffer,
+        cx: &mut ConnContext<'_>,
+    ) {
         self.backoff.reset(); // who says something is there
         let mut shown = Vec::new();
-        loop {
-            let mut incoming = self.incoming.clone();
-            match incoming.next(input) {
-                Ok(Some(message)) => self.heard(message, &mut shown, cx),
-                Ok(None) => {
-                    self.incoming = incoming;
-                    break;
-                }
+        while let Some(message) = incoming.next(input).transpose() {
+            match message {
+                Ok(message) => self.heard(message, &mut shown, cx),
                 Err(error) => {
                     self.fail(error, cx);
                     break;
                 }
             }
-            self.incoming = incoming;
         }
         if !shown.is_empty() {
             self.output.write(Bytes::from(shown));
@@ -355,17 +353,17 @@ impl Handler for ChatClient {
         }
     }
 
-    fn on_drained(&mut self, (): &mut (), _: &mut ConnContext<'_>) {
+    fn on_drained(&mut self, _: &mut Incoming, _: &mut ConnContext<'_>) {
         if !self.has_ended {
             self.input.ask();
         }
     }
 
-    fn on_deadline(&mut self, (): &mut (), which: Deadline, cx: &mut ConnContext<'_>) {
+    fn on_deadline(&mut self, _: &mut Incoming, which: Deadline, cx: &mut ConnContext<'_>) {
         self.fail(explain_close(&CloseReason::Deadline(which)), cx);
     }
 
-    fn on_close(&mut self, (): (), reason: &CloseReason, cx: &mut ConnContext<'_>) {
+    fn on_close(&mut self, _: Incoming, reason: &CloseReason, cx: &mut ConnContext<'_>) {
         self.lost(reason, cx);
     }
 

@@ -232,7 +232,8 @@ impl Hall {
         out.say(room, Some(seat), &self.wire);
     }
 
-    /// Takes somebody out of the chat; those who stay in the room hear `notice`, made of name and room.
+    /// Takes somebody out of the chat; those who stay in the room hear `notice`, made of name and room,
+    /// but for the end of the chat, after which nothing is heard.
     fn remove(
         &mut self,
         seat: Seat,
@@ -243,8 +244,10 @@ impl Hall {
         self.counters.people.subtract(1);
         if let Some(room) = person.room {
             out.leave(seat, room);
-            let text = notice(&person.name, self.rooms.name(room));
-            self.say_notice(room, None, format_args!("{text}"), out);
+            if !self.is_closed {
+                let text = notice(&person.name, self.rooms.name(room));
+                self.say_notice(room, format_args!("{text}"), out);
+            }
             self.rooms.leave(room, &person.name);
             self.counters.rooms.set(self.rooms.len() as u64);
         }
@@ -258,7 +261,7 @@ impl Hall {
         person.room = Some(room);
         let text = format!("* {} joined {name}", person.name);
         self.counters.rooms.set(self.rooms.len() as u64);
-        self.say_notice(room, None, format_args!("{text}"), out);
+        self.say_notice(room, format_args!("{text}"), out);
         out.join(seat, room);
         self.rooms.recall(room, self.rules.framing, greeting);
         if !greeting.is_empty() {
@@ -285,13 +288,8 @@ impl Hall {
         }
     }
 
-    fn say_notice(
-        &self,
-        room: RoomId,
-        from: Option<Seat>,
-        text: std::fmt::Arguments<'_>,
-        out: &mut dyn Outlet,
-    ) {
-        out.say(room, from, &self.notice(text));
+    /// All in a room hear a notice.
+    fn say_notice(&self, room: RoomId, text: std::fmt::Arguments<'_>, out: &mut dyn Outlet) {
+        out.say(room, None, &self.notice(text));
     }
 }

@@ -12,7 +12,7 @@ mod support;
 
 use std::time::Duration;
 
-use chat::{ChatSettings, Framing, Rate};
+use chat::{ChatMessage, ChatSettings, Framing, Rate};
 use reactor::Limits;
 use support::{BOTH, Hall, settings};
 
@@ -369,6 +369,21 @@ fn when_the_server_stops_everyone_hears_all_that_was_said_and_that() {
         for id in [alice, bob, carol] {
             assert!(hall.stage.has_finished(id));
         }
+    }
+}
+
+#[test]
+fn a_farewell_is_heard_behind_all_that_was_said_and_nothing_after_it() {
+    for framing in BOTH {
+        let mut hall = Hall::new(framing);
+        let [alice, bob] = hall.people(["alice", "bob"]);
+        hall.say(alice, "last words");
+        hall.stage.message(ChatMessage::farewell(Duration::from_secs(10)));
+        hall.say(alice, "too late");
+        hall.stage.finish(alice);
+        assert_eq!(hall.hears(bob), ["alice: last words", "* server is going down"]);
+        assert_eq!(hall.hears(alice), ["* server is going down"]);
+        assert!(hall.stage.has_finished(alice) && hall.stage.has_finished(bob));
     }
 }
 

@@ -85,7 +85,7 @@ impl Hall {
         self.people.rename(seat, new);
         if let Some(room) = room {
             self.rooms.rename(room, &old, new);
-            self.say_notice(room, None, format_args!("* {old} is now {new}"), out);
+            self.say_notice(room, format_args!("* {old} is now {new}"), out);
         }
     }
 
@@ -146,7 +146,7 @@ impl Hall {
         }
         out.leave(seat, old);
         let text = format!("* {person_name} left {}", self.rooms.name(old));
-        self.say_notice(old, None, format_args!("{text}"), out);
+        self.say_notice(old, format_args!("{text}"), out);
         self.rooms.leave(old, &person_name);
         self.enter_room(seat, name, &mut greeting, out);
     }
