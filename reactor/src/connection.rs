@@ -307,6 +307,7 @@ impl Table {
     }
 
     /// How much may be read at once: who answers byte for byte never queues more than the high mark.
+    #[inline(always)]
     pub(crate) fn may_read(&self, connection: &Connection, budget: usize) -> usize {
         let high = self.limits(connection.service).map_or(0, |limits| limits.queue_high);
         match connection.life == Life::Open && !connection.reads_when_full {
