@@ -222,9 +222,9 @@ impl<D: Driver> Reactor<D> {
                 outcome: Outcome::counted(result, |count| *count),
                 took,
             };
-            let result = secure.tls.write(queue, |slices| {
-                tap.call(|| link.transport.stream.write(slices), event)
-            });
+            let result = secure
+                .tls
+                .write(queue, |slices| tap.call(|| link.transport.stream.write(slices), event));
             match result {
                 Ok(()) => {
                     connection.last_activity = now;

@@ -1,6 +1,6 @@
 //! What an upstream is told of a client, and a user of a session: bytes and words, and nothing else.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use reactor::Address;

@@ -1,14 +1,16 @@
 //! Takes part in a chat. See `chat-client --help`.
 
+mod streams;
+
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
-use chat::{ChatClient, ClientMessage, ClientPlan, Framing, TerminalKept, open_terminal};
+use chat::{ChatClient, ClientPlan, Framing, TerminalKept};
 use clap::Parser;
-use reactor::{Handle, Reactor, ServiceConfig, describe, inbox};
-use servers_common::{
-    ClientOptions, Failure, Input, LogOptions, Output, Unit, print_error_line, run, stdout_file,
-};
+use reactor::{Reactor, ServiceConfig, describe, inbox};
+use servers_common::{ClientOptions, Failure, LogOptions, print_error_line, run};
+
+use streams::{is_terminal, streams};
 
 /// What is typed goes to the chat, and what the chat says is shown. A connection that is lost is made anew.
 #[derive(Parser)]
@@ -26,9 +28,6 @@ struct Arguments {
     #[arg(long)]
     no_color: bool,
 }
-
-/// Bytes of a line that is typed; a longer one comes in pieces.
-const LINE_MAX: usize = 1 << 20;
 
 fn main() -> ExitCode {
     run(&[], |arguments: Arguments| {
@@ -64,21 +63,4 @@ fn take_part(arguments: Arguments) -> Result<(), Failure> {
     reactor.with(&client, |client, cx| client.start(cx));
     reactor.run().map_err(|error| Failure::run(format!("the event loop has failed: {error}")))?;
     reactor.get(&client).outcome()
-}
-
-/// A terminal is typed at, line by line, while others' lines come in; anything else is read and written.
-fn streams(handle: Handle<ClientMessage>) -> io::Result<(Input, Output)> {
-    let line = Unit::Line(LINE_MAX);
-    if is_terminal() {
-        let (typed, shown) = open_terminal()?;
-        let input = Input::start(typed, line, handle.clone(), ClientMessage::Typed)?;
-        return Ok((input, Output::start(shown, handle, ClientMessage::Shown)?));
-    }
-    let input = Input::start(io::stdin(), line, handle.clone(), ClientMessage::Typed)?;
-    Ok((input, Output::start(stdout_file()?, handle, ClientMessage::Shown)?))
-}
-
-/// Whether somebody types, and reads what comes in at the same place.
-fn is_terminal() -> bool {
-    io::stdin().is_terminal() && io::stdout().is_terminal()
 }
