@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use benches::load::{self, Kind, Load, Others, Outcome, Progress, Room, Sources, Target, Tls, Watch};
+use benches::load::{
+    self, Kind, Load, Others, Outcome, Progress, Room, Sources, Target, Tls, Watch,
+};
 use benches::process::{Held, Process};
 use benches::report::{Memory, Report};
 use clap::{Args, Parser, Subcommand};
@@ -226,7 +228,12 @@ fn report(common: &Common, kind: Kind, resumes: bool) -> Result<Report, Failure>
     let _ = io::stdout().write_all(report.to_string().as_bytes());
     if watch.process.is_some() && report.outcome.operations > 0 {
         let each = watch.busy.as_nanos() as f64 / report.outcome.operations as f64;
-        let _ = writeln!(io::stdout(), "server       {:.3} us of CPU an operation, at most {} KiB own", each / 1e3, watch.most / 1024);
+        let _ = writeln!(
+            io::stdout(),
+            "server       {:.3} us of CPU an operation, at most {} KiB own",
+            each / 1e3,
+            watch.most / 1024
+        );
     }
     if let Some(tls) = &load.tls {
         let (full, resumed) = tls.handshakes();
@@ -308,7 +315,14 @@ impl Observer {
             Failure::run(format!("cannot look at process {}: {error}", pid.unwrap_or_default()))
         })?;
         let is_terminal = io::stderr().is_terminal();
-        Ok(Self { process, before, during: before, most: before.anonymous, busy: Duration::ZERO, is_terminal })
+        Ok(Self {
+            process,
+            before,
+            during: before,
+            most: before.anonymous,
+            busy: Duration::ZERO,
+            is_terminal,
+        })
     }
 
     fn clear_line(&self) {
