@@ -7,6 +7,7 @@
 //! ```
 
 mod cells;
+mod chat;
 mod instructions;
 mod pairs;
 mod peers;
@@ -18,6 +19,7 @@ mod syscalls;
 mod table;
 
 pub use cells::{Cell, Scale, Unit, Work, cells};
+pub use chat::{chat_cells, chat_peers};
 pub use instructions::{Counts, count as count_instructions};
 pub use pairs::{Figure, Pair, pairs};
 pub use peers::{Mode, Peer, Ready, Role, countable_peers, peers, prepare};

@@ -11,6 +11,7 @@
 //! second's worth of late messages, and not one.
 
 mod beside;
+mod chat;
 mod client;
 mod crowd;
 mod outcome;
@@ -23,6 +24,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+pub use chat::Room;
 pub use outcome::{Latency, Outcome, Progress};
 pub use secure::Tls;
 pub use socket::{Sources, Target, connections_max};
@@ -81,6 +83,8 @@ pub enum Kind {
     Expire,
     /// A byte that comes back; as many are on their way as the sockets take, in writes of `size`.
     Bulk { size: usize },
+    /// A line that one says in a room and another hears.
+    Chat(Room),
 }
 
 impl Kind {
@@ -90,6 +94,7 @@ impl Kind {
             Self::Echo { others: Others { bulk, idle }, .. } => {
                 connections.saturating_add(*bulk).saturating_add(*idle)
             }
+            Self::Chat(Room { senders, .. }) => connections.saturating_add(*senders),
             _ => connections,
         }
     }
@@ -103,6 +108,7 @@ impl Kind {
             Self::Idle => "idle",
             Self::Expire => "expire",
             Self::Bulk { .. } => "bulk",
+            Self::Chat(_) => "chat",
         }
     }
 }
@@ -134,7 +140,7 @@ pub trait Watch {
         Ok(())
     }
 
-    /// About twice a second.
+    /// Twice a second or more often.
     fn progress(&mut self, _: &Progress) {}
 }
 
@@ -182,5 +188,6 @@ pub fn run(load: &Load, watch: &mut dyn Watch) -> Result<Outcome, LoadError> {
         Kind::Idle => crowd::run(load, Idle, watch),
         Kind::Expire => crowd::run(load, Expire, watch),
         Kind::Bulk { .. } => crowd::run(load, Bulk, watch),
+        Kind::Chat(room) => chat::run(load, room, watch),
     }
 }

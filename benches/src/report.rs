@@ -48,6 +48,7 @@ impl fmt::Display for Report {
         let what = match outcome.mode.as_str() {
             "accept" | "churn" | "expire" => "connections",
             "bulk" => "bytes",
+            "chat" => "deliveries",
             _ => "messages",
         };
         if outcome.mode != "idle" {

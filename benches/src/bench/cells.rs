@@ -16,6 +16,8 @@ pub struct Cell {
     pub unit: Unit,
     /// What the reactor's ratio to the floor, or its bytes, are to come to at most.
     pub target: Option<f64>,
+    /// Whose ratio to itself is 1, if not the floor's; it is there again too, as `NAME again`.
+    pub base: Option<&'static str>,
     /// The curve that it is a point of.
     pub scale: Option<Scale>,
     /// Only these, or all if there are none.
@@ -55,6 +57,12 @@ pub enum Unit {
     Expiry,
     /// Bytes of the server's own memory for a connection; no ratio.
     Memory,
+    /// CPU time of the server for a line that arrives at one listener.
+    Delivery,
+    /// The same as it is, and no ratio.
+    DeliveryTime,
+    /// The most bytes of its own memory that the server was seen with; no ratio.
+    MemoryAtMost,
 }
 
 impl Unit {
@@ -65,12 +73,14 @@ impl Unit {
             Self::Kibibyte => "ns per KiB",
             Self::Expiry => "ns per connection that expired",
             Self::Memory => "bytes per connection",
+            Self::Delivery | Self::DeliveryTime => "ns per delivery",
+            Self::MemoryAtMost => "bytes at most",
         }
     }
 
     /// It is told beside the floor's, and not as it is.
     pub fn is_ratio(self) -> bool {
-        matches!(self, Self::Message | Self::Connection | Self::Kibibyte)
+        matches!(self, Self::Message | Self::Connection | Self::Kibibyte | Self::Delivery)
     }
 }
 
@@ -81,6 +91,7 @@ pub enum Scale {
     BesideIdle,
     Expiring,
     Idle,
+    Listening,
 }
 
 impl Scale {
@@ -90,6 +101,9 @@ impl Scale {
             Self::BesideIdle => "CPU time for a message on one of 64 connections, the others idle",
             Self::Expiring => "CPU time to end a connection whose idle timeout has passed",
             Self::Idle => "memory of an idle connection",
+            Self::Listening => {
+                "CPU time for a line that arrives at one listener, 10 senders at full speed"
+            }
         }
     }
 }
@@ -145,6 +159,7 @@ pub(super) fn cell(name: impl Into<String>, kind: Kind, connections: usize, unit
         mode: Mode::Plain,
         unit,
         target: None,
+        base: None,
         scale: None,
         only: &[],
         quick: false,

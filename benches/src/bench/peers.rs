@@ -20,6 +20,8 @@ pub struct Peer {
     pub(super) framed: Option<&'static [&'static str]>,
     /// What makes it end connections that have been idle for two seconds.
     pub(super) expiring: Option<&'static [&'static str]>,
+    /// What makes it gather lines for five milliseconds, or what cannot is compared by.
+    pub(super) ticking: Option<&'static [&'static str]>,
     /// It is part of `--quick`.
     pub quick: bool,
 }
@@ -33,6 +35,8 @@ pub enum Mode {
     Framed,
     /// It ends connections that have been idle for two seconds.
     Expiring,
+    /// One that can, gathers what is said for five milliseconds; the floor does not.
+    Ticking,
 }
 
 /// What a peer is in the table.
@@ -99,7 +103,16 @@ const ECHO: Make = Make::Ours { package: "echo", binary: "echo-server" };
 const TOKIO: Make = Make::Theirs { binary: "tokio" };
 
 pub(super) fn peer(name: &'static str, make: Make, arguments: &'static [&'static str]) -> Peer {
-    Peer { name, role: Role::Peer, make, arguments, framed: None, expiring: None, quick: false }
+    Peer {
+        name,
+        role: Role::Peer,
+        make,
+        arguments,
+        framed: None,
+        expiring: None,
+        ticking: None,
+        quick: false,
+    }
 }
 
 /// All of them, in the order in which they take turns.
@@ -149,6 +162,7 @@ pub fn countable_peers() -> Vec<Peer> {
         arguments: &["127.0.0.1:0"],
         framed: None,
         expiring: None,
+        ticking: None,
         quick: true,
     };
     // An interpreter takes minutes, and valgrind knows too little of io_uring.
@@ -179,6 +193,7 @@ impl Ready {
             Mode::Plain => &[],
             Mode::Framed => self.peer.framed?,
             Mode::Expiring => self.peer.expiring?,
+            Mode::Ticking => self.peer.ticking?,
         };
         let mut command = Command::new(&self.program);
         command.args(&self.before);

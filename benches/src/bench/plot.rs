@@ -12,6 +12,7 @@ const AXIS_MAX: f64 = 3.7;
 
 /// Ratios above this are drawn at it: one slow peer must not make all others one point.
 const RATIO_MAX: f64 = 3.0;
+const RATIO_MIN: f64 = 0.5;
 
 /// Ratios to the floor: a band a cell, a dot a peer at the median, a line from the lowest to the highest.
 ///
@@ -30,7 +31,7 @@ pub fn plot_ratios(results: &Results, file: &Path) -> Drawn {
         .margin(10)
         .x_label_area_size(40)
         .y_label_area_size(200)
-        .build_cartesian_2d(0.5..AXIS_MAX, 0.0..bands)?;
+        .build_cartesian_2d(RATIO_MIN..AXIS_MAX, 0.0..bands)?;
     let name = |y: &f64| {
         let index = cells.len().checked_sub(1)?.checked_sub(index_of(*y)?)?;
         cells.get(index).map(|cell| cell.name.clone())
@@ -40,16 +41,16 @@ pub fn plot_ratios(results: &Results, file: &Path) -> Drawn {
         .disable_y_mesh()
         .y_labels(0)
         .x_desc(format!(
-            "floor = 1; what is above {RATIO_MAX} is drawn there; {}",
+            "floor = 1; what is above {RATIO_MAX} or below {RATIO_MIN} is drawn there; {}",
             describe(results)
         ))
         .draw()?;
     for band in 0..cells.len() {
         let y = band as f64;
-        let at = chart.backend_coord(&(0.5, y + 0.5));
+        let at = chart.backend_coord(&(RATIO_MIN, y + 0.5));
         let text = name(&(y + 0.5)).unwrap_or_default();
         area.draw_text(&text, &("sans-serif", 14).into_text_style(&area), (10, at.1 - 7))?;
-        chart.draw_series(LineSeries::new([(0.5, y), (AXIS_MAX, y)], BLACK.mix(0.2)))?;
+        chart.draw_series(LineSeries::new([(RATIO_MIN, y), (AXIS_MAX, y)], BLACK.mix(0.2)))?;
     }
     chart.draw_series(LineSeries::new([(1.0, 0.0), (1.0, bands)], BLACK.stroke_width(1)))?;
     for (index, peer) in peers.iter().enumerate() {
@@ -60,7 +61,7 @@ pub fn plot_ratios(results: &Results, file: &Path) -> Drawn {
             let Some(spread) = figure else { continue };
             let step = (index + 1) as f64 / (most + 1) as f64;
             let y = bands - row as f64 - step;
-            let within = |value: f64| value.clamp(0.5, RATIO_MAX);
+            let within = |value: f64| value.clamp(RATIO_MIN, RATIO_MAX);
             let ends = [(within(spread.lowest), y), (within(spread.highest), y)];
             chart.draw_series(LineSeries::new(ends, color.stroke_width(2)))?;
             dots.push((within(spread.median), y));

@@ -8,7 +8,7 @@ use super::pairs::{Pair, Side};
 use super::peers::{Mode, Ready, Role};
 use super::results::{CellResult, Column, LeftOut, PairResult, Results, Sample};
 use super::secure::client;
-use crate::load::{self, Kind, Load, Outcome, Sources, Watch};
+use crate::load::{self, Kind, Load, Outcome, Progress, Sources, Watch};
 use crate::machine::Machine;
 use crate::process::Process;
 use crate::server::{Cores, Server};
@@ -91,10 +91,14 @@ fn row(cell: &Cell, peers: &[Ready]) -> CellResult {
         let is_asked = cell.only.is_empty() || cell.only.contains(&ready.peer.name);
         is_asked && ready.command(cell.mode).is_some()
     });
+    let is_base = |ready: &Ready, role, again: &str| match cell.base {
+        Some(base) => ready.peer.name.strip_suffix(again) == Some(base),
+        None => ready.peer.role == role,
+    };
     let column = |ready: &Ready| Column {
         peer: ready.peer.name.to_owned(),
-        is_floor: ready.peer.role == Role::Floor,
-        is_floor_again: ready.peer.role == Role::FloorAgain,
+        is_floor: is_base(ready, Role::Floor, ""),
+        is_floor_again: is_base(ready, Role::FloorAgain, " again"),
         is_ours: ready.peer.role == Role::Ours,
         samples: Vec::new(),
     };
@@ -172,9 +176,12 @@ fn measure(
 fn sample(unit: Unit, meter: &Meter, outcome: &Outcome) -> Result<Sample, String> {
     let nanoseconds = meter.cpu_time.as_secs_f64() * 1e9;
     let (amount, count) = match unit {
-        Unit::Message | Unit::Connection | Unit::Expiry => (nanoseconds, outcome.operations as f64),
+        Unit::Message | Unit::Connection | Unit::Expiry | Unit::Delivery | Unit::DeliveryTime => {
+            (nanoseconds, outcome.operations as f64)
+        }
         Unit::Kibibyte => (nanoseconds, outcome.bytes as f64 / 1024.0),
         Unit::Memory => (meter.grown, outcome.connections_answered as f64),
+        Unit::MemoryAtMost => (meter.most, 1.0),
     };
     if count < 1.0 {
         return Err("nothing came back while it was measured".to_owned());
@@ -201,12 +208,15 @@ struct Meter {
     since: Duration,
     cpu_time: Duration,
     grown: f64,
+    /// Of all looks.
+    most: f64,
 }
 
 impl Meter {
     fn new(process: Process) -> io::Result<Self> {
         let before = process.held()?.anonymous as f64;
-        Ok(Self { process, before, since: Duration::ZERO, cpu_time: Duration::ZERO, grown: 0.0 })
+        let (since, cpu_time) = (Duration::ZERO, Duration::ZERO);
+        Ok(Self { process, before, since, cpu_time, grown: 0.0, most: before })
     }
 }
 
@@ -218,8 +228,17 @@ impl Watch for Meter {
 
     fn ended(&mut self) -> io::Result<()> {
         self.cpu_time = self.process.cpu_time()?.saturating_sub(self.since);
-        self.grown = self.process.held()?.anonymous as f64 - self.before;
+        let held = self.process.held()?.anonymous as f64;
+        self.grown = held - self.before;
+        self.most = self.most.max(held);
         Ok(())
+    }
+
+    fn progress(&mut self, _: &Progress) {
+        // Who is gone is missed at the end.
+        if let Ok(held) = self.process.held() {
+            self.most = self.most.max(held.anonymous as f64);
+        }
     }
 }
 

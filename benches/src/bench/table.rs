@@ -133,7 +133,8 @@ fn ratio(cell: &CellResult, column: &Column) -> Option<String> {
         let median = column.spread(|sample| sample.cost)?.median;
         return Some(format!("{median:.0} {}", cell.unit));
     }
-    cell.figure(column).map(|spread| spread_of(&spread, 2))
+    let digits = |spread: &Spread| if spread.median < 0.1 { 4 } else { 2 };
+    cell.figure(column).map(|spread| spread_of(&spread, digits(&spread)))
 }
 
 fn spread_of(spread: &Spread, digits: usize) -> String {
@@ -158,7 +159,8 @@ fn targets(results: &Results, out: &mut String) -> std::fmt::Result {
     )?;
     let mut tell = |name: &str, peer: &str, median: f64, target: f64, by: &str, reached: bool| {
         let verdict = if reached { "reached" } else { "not reached" };
-        writeln!(out, "- {name}, {peer}: {median:.2} of {target:.2} ({by}): {verdict}")
+        let digits = if target < 0.1 { 4 } else { 2 };
+        writeln!(out, "- {name}, {peer}: {median:.digits$} of {target:.digits$} ({by}): {verdict}")
     };
     for cell in &results.cells {
         let Some(target) = cell.target else { continue };

@@ -8,9 +8,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use benches::bench::{
-    Cell, Counts, Pair, Peer, Results, Role, Settings, cells, count_instructions,
-    count_system_calls, countable_peers, make_certificate, pairs, peers, plot_ratios, plot_scales,
-    prepare, run, tables, tls_cells, tls_peers,
+    Cell, Counts, Pair, Peer, Results, Role, Settings, cells, chat_cells, chat_peers,
+    count_instructions, count_system_calls, countable_peers, make_certificate, pairs, peers,
+    plot_ratios, plot_scales, prepare, run, tables, tls_cells, tls_peers,
 };
 use benches::machine::root;
 use benches::server::Cores;
@@ -45,6 +45,9 @@ struct Arguments {
     /// The same over TLS: handshakes, messages and idle connections, beside tokio-rustls
     #[arg(long, conflicts_with_all = ["syscalls", "instructions"])]
     tls: bool,
+    /// The chat server beside other chats: what a line costs that arrives at one listener
+    #[arg(long, conflicts_with_all = ["syscalls", "instructions", "tls"])]
+    chat: bool,
     /// Counts system calls of a message instead, with strace
     #[arg(long)]
     syscalls: bool,
@@ -125,10 +128,14 @@ fn choose(arguments: &Arguments) -> Result<Chosen, Failure> {
         names.is_empty() || names.iter().any(|part| name.contains(part.as_str()))
     };
     let quick = arguments.quick;
-    let (all_peers, all_cells, all_pairs) = match (arguments.tls, arguments.instructions) {
-        (true, _) => (tls_peers(), tls_cells(), Vec::new()),
-        (false, true) => (countable_peers(), cells(), pairs()),
-        (false, false) => (peers(), cells(), pairs()),
+    let (all_peers, all_cells, all_pairs) = if arguments.tls {
+        (tls_peers(), tls_cells(), Vec::new())
+    } else if arguments.chat {
+        (chat_peers(), chat_cells(), Vec::new())
+    } else if arguments.instructions {
+        (countable_peers(), cells(), pairs())
+    } else {
+        (peers(), cells(), pairs())
     };
     let peers: Vec<Peer> = all_peers
         .into_iter()

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use benches::load::{self, Kind, Load, Others, Outcome, Progress, Sources, Target, Tls, Watch};
+use benches::load::{
+    self, Kind, Load, Others, Outcome, Progress, Room, Sources, Target, Tls, Watch,
+};
 use benches::process::{Held, Process};
 use benches::report::{Memory, Report};
 use clap::{Args, Parser, Subcommand};
@@ -76,6 +78,21 @@ enum Mode {
     /// Connections that exchange one byte and wait for the server to end them; an operation is one that it has
     /// ended
     Expire {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Numbered lines of 64 bytes in one room of a chat with line framing; an operation is a line that one has
+    /// said and another has heard, in its order. -n are those who only listen
+    Chat {
+        /// Who say the lines, and hear those of the others
+        #[arg(long, default_value_t = 10, value_parser = parse_positive)]
+        senders: usize,
+        /// Lines a second of all senders together; latency counts from when each was due [default: as many as go]
+        #[arg(long, value_name = "PER_SECOND", value_parser = parse_rate)]
+        rate: Option<f64>,
+        /// How many lines a sender may be ahead of the slowest listener
+        #[arg(long, value_name = "LINES", default_value_t = Room::AHEAD, value_parser = parse_positive)]
+        ahead: usize,
         #[command(flatten)]
         common: Common,
     },
@@ -152,6 +169,12 @@ fn act(mode: Mode) -> Result<(), Failure> {
         }
         Mode::Idle { common } => (Kind::Idle, common),
         Mode::Expire { common } => (Kind::Expire, common),
+        Mode::Chat { senders, rate, ahead, common } => {
+            if senders > Room::SENDERS_MAX {
+                return Err(Failure::usage(format!("--senders: at most {}", Room::SENDERS_MAX)));
+            }
+            (Kind::Chat(Room { senders, rate, ahead }), common)
+        }
         Mode::Tls { common } => return act_all(common),
         Mode::Bulk { size, common } => (Kind::Bulk { size }, common),
     };
@@ -205,7 +228,12 @@ fn report(common: &Common, kind: Kind, resumes: bool) -> Result<Report, Failure>
     let _ = io::stdout().write_all(report.to_string().as_bytes());
     if watch.process.is_some() && report.outcome.operations > 0 {
         let each = watch.busy.as_nanos() as f64 / report.outcome.operations as f64;
-        let _ = writeln!(io::stdout(), "server       {:.2} us of CPU an operation", each / 1e3);
+        let _ = writeln!(
+            io::stdout(),
+            "server       {:.3} us of CPU an operation, at most {} KiB own",
+            each / 1e3,
+            watch.most / 1024
+        );
     }
     if let Some(tls) = &load.tls {
         let (full, resumed) = tls.handshakes();
@@ -273,6 +301,8 @@ struct Observer {
     process: Option<Process>,
     before: Held,
     during: Held,
+    /// The most that it held of its own at any look.
+    most: u64,
     /// The CPU time that it took while it was measured.
     busy: Duration,
     is_terminal: bool,
@@ -285,7 +315,14 @@ impl Observer {
             Failure::run(format!("cannot look at process {}: {error}", pid.unwrap_or_default()))
         })?;
         let is_terminal = io::stderr().is_terminal();
-        Ok(Self { process, before, during: before, busy: Duration::ZERO, is_terminal })
+        Ok(Self {
+            process,
+            before,
+            during: before,
+            most: before.anonymous,
+            busy: Duration::ZERO,
+            is_terminal,
+        })
     }
 
     fn clear_line(&self) {
@@ -314,11 +351,16 @@ impl Watch for Observer {
         if let Some(process) = self.process {
             self.busy = process.cpu_time()?.saturating_sub(self.busy);
             self.during = process.held()?;
+            self.most = self.most.max(self.during.anonymous);
         }
         Ok(())
     }
 
     fn progress(&mut self, progress: &Progress) {
+        // Who is gone is missed when the run ends.
+        if let Some(Ok(held)) = self.process.map(Process::held) {
+            self.most = self.most.max(held.anonymous);
+        }
         if self.is_terminal {
             let Progress { phase, elapsed, connections_answered, operations, errors } = progress;
             let _ = write!(

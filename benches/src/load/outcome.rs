@@ -100,10 +100,20 @@ impl Tally {
     /// An operation that was due then and is done now. When it is done says whether it counts, when it was
     /// due whether its latency does: in the closed loop a moment apart, in the open loop perhaps long.
     pub(super) fn operation(&mut self, due: Instant, now: Instant) {
-        self.operations_in_all += 1;
+        self.operations(1, now);
+        self.latency_since(due, now);
+    }
+
+    /// So many operations that are done now, whatever their latency.
+    pub(super) fn operations(&mut self, count: u64, now: Instant) {
+        self.operations_in_all += count;
         if self.counts(now) {
-            self.operations += 1;
+            self.operations += count;
         }
+    }
+
+    /// The latency of one that was due then and is done now.
+    pub(super) fn latency_since(&mut self, due: Instant, now: Instant) {
         if self.counts(due) {
             self.latency(now.duration_since(due));
         }
