@@ -11,14 +11,22 @@ pub type Drawn = Result<(), Box<dyn Error>>;
 /// One area of a picture.
 pub type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// One line, by its name: where it goes.
-pub type Line = (String, Vec<(f64, f64)>);
+/// One line.
+#[derive(Clone, Debug)]
+pub struct Line {
+    pub name: String,
+    /// The same name has the same color in all panels: a number for [`color`].
+    pub color: usize,
+    /// Where it goes.
+    pub points: Vec<(f64, f64)>,
+}
 
 /// Where the lines are named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Legend {
     None,
-    Above,
+    /// Beyond the lines, at the right: the axis goes on so far.
+    Beyond,
 }
 
 /// Draws lines; points at or below zero have no place on such an axis, and are left out.
@@ -33,12 +41,15 @@ pub fn lines(
     legend: Legend,
 ) -> Drawn {
     let points = |at: fn(&(f64, f64)) -> f64| {
-        let values = lines.iter().flat_map(|(_, points)| points).filter(|point| is_drawn(point));
+        let values = lines.iter().flat_map(|line| &line.points).filter(|point| is_drawn(point));
         values
             .map(at)
             .fold((f64::INFINITY, 0.0_f64), |(low, high), value| (low.min(value), high.max(value)))
     };
-    let (x, y) = (axis(points(|point| point.0)), axis(points(|point| point.1)));
+    let (mut x, y) = (axis(points(|point| point.0)), axis(points(|point| point.1)));
+    if legend == Legend::Beyond {
+        x.1 *= (x.1 / x.0).powf(0.35);
+    }
     let mut chart = ChartBuilder::on(area)
         .caption(caption, ("sans-serif", 18))
         .margin(10)
@@ -55,18 +66,18 @@ pub fn lines(
         .x_label_formatter(&number)
         .y_label_formatter(&number)
         .draw()?;
-    for (index, (name, points)) in lines.iter().enumerate() {
-        let color = color(index);
-        let points = || points.iter().copied().filter(is_drawn);
+    for line in lines {
+        let color = color(line.color);
+        let points = || line.points.iter().copied().filter(is_drawn);
         chart
             .draw_series(LineSeries::new(points(), color.stroke_width(2)))?
-            .label(name)
+            .label(&line.name)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], color));
         chart.draw_series(points().map(|at| Circle::new(at, 3, color.filled())))?;
     }
     let position = match legend {
         Legend::None => return Ok(()),
-        Legend::Above => SeriesLabelPosition::UpperLeft,
+        Legend::Beyond => SeriesLabelPosition::UpperRight,
     };
     let mut labels = chart.configure_series_labels();
     labels.background_style(WHITE.mix(0.8)).border_style(BLACK);
@@ -117,12 +128,13 @@ mod tests {
             let mut text = String::new();
             {
                 let area = SVGBackend::with_string(&mut text, (400, 300)).into_drawing_area();
-                lines(&area, "title", ("across", "up"), drawn, Legend::Above).unwrap();
+                lines(&area, "title", ("across", "up"), drawn, Legend::Beyond).unwrap();
                 area.present().unwrap();
             }
             text
         };
-        let line = ("one".to_owned(), vec![(1.0, 0.0), (10.0, 5.0), (100.0, 7.0)]);
+        let points = vec![(1.0, 0.0), (10.0, 5.0), (100.0, 7.0)];
+        let line = Line { name: "one".to_owned(), color: 0, points };
         let text = draw(&[line]);
         assert!(text.contains("one") && text.contains("title") && !text.contains("NaN"));
         assert_eq!(text.matches("<circle").count(), 2);

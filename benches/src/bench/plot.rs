@@ -4,6 +4,7 @@ use std::path::Path;
 
 use plotters::prelude::*;
 
+use super::cells::Scale;
 use super::results::{CellResult, Results};
 use crate::plot::{Drawn, Legend, Line, color, lines};
 
@@ -19,10 +20,15 @@ const RATIO_MIN: f64 = 0.5;
 /// # Errors
 /// If the file cannot be written, or there is nothing to draw.
 pub fn plot_ratios(results: &Results, file: &Path) -> Drawn {
-    let cells: Vec<&CellResult> = results.cells.iter().filter(|cell| cell.is_ratio).collect();
-    let peers = names(&cells, |peer| !peer.is_floor);
+    // Those beside idle connections are all the same; the other picture has them.
+    let is_drawn = |cell: &&CellResult| {
+        cell.is_ratio && cell.scale.as_deref() != Some(Scale::BesideIdle.name())
+    };
+    let cells: Vec<&CellResult> = results.cells.iter().filter(is_drawn).collect();
+    let all = names(&cells, |_| true);
+    let peers: Vec<&str> = names(&cells, |peer| !peer.is_floor);
     let most = peers.len().max(1);
-    let height = 120 + 16 * u32::try_from(cells.len() * (most + 1))?;
+    let height = 120 + 11 * u32::try_from(cells.len() * (most + 1))?;
     let area = SVGBackend::new(file, (1000, height)).into_drawing_area();
     area.fill(&WHITE)?;
     let bands = cells.len() as f64;
@@ -54,7 +60,7 @@ pub fn plot_ratios(results: &Results, file: &Path) -> Drawn {
     }
     chart.draw_series(LineSeries::new([(1.0, 0.0), (1.0, bands)], BLACK.stroke_width(1)))?;
     for (index, peer) in peers.iter().enumerate() {
-        let color = color(index);
+        let color = color(all.iter().position(|name| name == peer).unwrap_or(0));
         let mut dots = Vec::new();
         for (row, cell) in cells.iter().enumerate() {
             let figure = cell.column(peer).and_then(|column| cell.figure(column));
@@ -88,6 +94,7 @@ pub fn plot_scales(results: &Results, file: &Path) -> Drawn {
         let scale = cell.scale.as_ref().map(|scale| (scale.as_str(), cell.unit.as_str()));
         scales.extend(scale.filter(|scale| !scales.contains(scale)));
     }
+    let all = names(&results.cells.iter().collect::<Vec<_>>(), |_| true);
     let panels = scales.len().max(1);
     let area = SVGBackend::new(file, (1000, 500 * u32::try_from(panels)?)).into_drawing_area();
     area.fill(&WHITE)?;
@@ -96,15 +103,16 @@ pub fn plot_scales(results: &Results, file: &Path) -> Drawn {
             results.cells.iter().filter(|cell| cell.scale.as_deref() == Some(scale)).collect();
         cells.sort_by_key(|cell| cell.connections);
         let line = |peer: &str| -> Line {
+            let color = all.iter().position(|name| *name == peer).unwrap_or(0);
             let point = |cell: &&CellResult| {
                 let cost = cell.column(peer)?.spread(|sample| sample.cost)?.median;
                 Some((cell.connections as f64, cost))
             };
-            (peer.to_owned(), cells.iter().filter_map(point).collect())
+            Line { name: peer.to_owned(), color, points: cells.iter().filter_map(point).collect() }
         };
         let drawn: Vec<Line> = names(&cells, |_| true).into_iter().map(line).collect();
         let across = format!("connections; {}", describe(results));
-        lines(panel, scale, (&across, unit), &drawn, Legend::Above)?;
+        lines(panel, scale, (&across, unit), &drawn, Legend::Beyond)?;
     }
     Ok(area.present()?)
 }

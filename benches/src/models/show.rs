@@ -100,17 +100,19 @@ pub fn plot(comparison: &Comparison, file: &Path) -> Drawn {
     for (area, (work, (name, unit, figure))) in areas.iter().zip(all) {
         let drawn: Vec<Line> = Model::ALL
             .iter()
-            .map(|model| {
+            .enumerate()
+            .map(|(color, model)| {
                 let is_drawn = |row: &&Row| {
                     row.model == model.name() && row.work == work && row.failure.is_none()
                 };
                 let rows = comparison.rows.iter().filter(is_drawn);
-                (model.to_string(), rows.map(|row| (row.clients as f64, figure(row))).collect())
+                let points = rows.map(|row| (row.clients as f64, figure(row))).collect();
+                Line { name: model.to_string(), color, points }
             })
-            .filter(|(_, points): &Line| !points.is_empty())
+            .filter(|line| !line.points.is_empty())
             .collect();
         let caption = format!("{name}, {work} squares a line");
-        let legend = if *name == "clients served" { Legend::Above } else { Legend::None };
+        let legend = if *name == "clients served" { Legend::Beyond } else { Legend::None };
         lines(area, &caption, ("clients", unit), &drawn, legend)?;
     }
     Ok(area.present()?)
