@@ -18,7 +18,7 @@ use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
 use mio::event::Event;
-use mio::{Events, Poll, Token};
+use mio::{Events, Poll};
 
 use self::member::Member;
 use self::text::{Line, Purpose, Script};
@@ -44,6 +44,8 @@ impl Room {
 }
 
 const BUFFER: usize = 256 * 1024;
+/// The warm-up is done with less on the way: a slow server has all of it to finish before it is measured.
+const WARM_UP_PART: usize = 8;
 const TICK: Duration = Duration::from_millis(100);
 /// What is due sooner is waited for awake.
 const AWAKE: Duration = Duration::from_millis(2);
@@ -89,7 +91,9 @@ pub(super) fn run(load: &Load, room: Room, watch: &mut dyn Watch) -> Result<Outc
     let watched = |error: io::Error| LoadError::new(format_args!("cannot measure: {error}"));
     let mut crowd = Crowd::new(load, room).map_err(LoadError::new)?;
     crowd.gather(watch)?;
+    crowd.room.ahead = (room.ahead / WARM_UP_PART).max(1);
     crowd.speak(load.warm_up, watch).map_err(LoadError::new)?;
+    crowd.room.ahead = room.ahead;
     watch.started().map_err(watched)?;
     let from = Instant::now();
     crowd.tally.measure(from);
