@@ -5,7 +5,7 @@
 //! | [`mod@bench`] | servers beside each other: cells, peers, rounds, tables, plots |
 //! | [`models`] | one protocol served in six ways |
 //! | [`server`], [`machine`] | a server of a process and a core of its own; where figures come from |
-//! | [`load`] | clients by the thousand: echo, accept, churn, idle, bulk |
+//! | [`load`] | clients by the thousand: echo, accept, churn, idle, bulk, chat |
 //! | [`process`] | what the system tells of a server: its CPU clock, its memory, its threads |
 //! | [`report`], [`plot`] | what a load has found, as a page and as JSON; pictures |
 //! | [`callgrind`], [`memory`] | instructions of a program; a world without a system, to count them in |

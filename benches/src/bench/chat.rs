@@ -82,15 +82,27 @@ pub fn chat_cells() -> Vec<Cell> {
         )
     };
     let time = |listeners: usize| Cell {
-        target: matches!(listeners, 200 | 1_000).then_some(NANOSECONDS_MAX),
+        target: Some(NANOSECONDS_MAX),
         ..full_speed(
             &format!("time, 10 senders, {listeners} listeners"),
             listeners,
             Unit::DeliveryTime,
         )
     };
-    let growth = |listeners| Cell { scale: Some(Scale::Listening), only: FEW, ..time(listeners) };
-    let mut cells = vec![beside_tokio(200), beside_tokio(1_000), paced, ticking, memory, time(200)];
+    let growth = |listeners| Cell {
+        scale: Some(Scale::Listening),
+        only: FEW,
+        ..full_speed(&format!("growth, {listeners} listeners"), listeners, Unit::DeliveryTime)
+    };
+    let mut cells = vec![
+        beside_tokio(200),
+        beside_tokio(1_000),
+        paced,
+        ticking,
+        memory,
+        time(200),
+        time(1_000),
+    ];
     cells.extend(CROWDS.map(growth));
     cells
 }

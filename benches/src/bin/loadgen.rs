@@ -1,4 +1,4 @@
-//! Puts a load on an echo server, and tells how it bore it. See `loadgen --help`.
+//! Puts a load on an echo server or a chat, and tells how it bore it. See `loadgen --help`.
 
 use std::fs;
 use std::io::{self, IsTerminal, Write};
@@ -18,7 +18,7 @@ use servers_common::{Failure, parse_duration, parse_size, run};
 
 /// Puts a load on an echo server, verifies each byte that comes back, and tells how long it took.
 ///
-/// Any server will do that sends back what it is sent. It uses one thread, and stops by itself.
+/// Any server will do that sends back what it is sent; for `chat`, one that tells each line to everyone else. It uses one thread, and stops by itself.
 #[derive(Parser)]
 #[command(name = "loadgen", version)]
 struct Arguments {

@@ -9,6 +9,7 @@
 //! Nothing is on its way when it is first looked at the server, and nothing when it is last: its CPU time is that of
 //! the deliveries that are counted, and of no other.
 
+mod gather;
 mod member;
 mod text;
 
@@ -17,12 +18,12 @@ use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
 use mio::event::Event;
-use mio::{Events, Poll, Token};
+use mio::{Events, Poll};
 
 use self::member::Member;
 use self::text::{Line, Purpose, Script};
 use super::outcome::{Outcome, Progress, Tally};
-use super::socket::{connect, connections_max};
+use super::socket::connections_max;
 use super::{Load, LoadError, Watch};
 
 /// Who speaks in the room, and how fast. Who listens is [`Load::connections`].
@@ -42,9 +43,9 @@ impl Room {
     pub const SENDERS_MAX: usize = 10_000;
 }
 
-/// How many connections are on their way at a time.
-const CONNECTING_MAX: usize = 64;
 const BUFFER: usize = 256 * 1024;
+/// The warm-up is done with less on the way: a slow server has all of it to finish before it is measured.
+const WARM_UP_PART: usize = 8;
 const TICK: Duration = Duration::from_millis(100);
 /// What is due sooner is waited for awake.
 const AWAKE: Duration = Duration::from_millis(2);
@@ -90,7 +91,9 @@ pub(super) fn run(load: &Load, room: Room, watch: &mut dyn Watch) -> Result<Outc
     let watched = |error: io::Error| LoadError::new(format_args!("cannot measure: {error}"));
     let mut crowd = Crowd::new(load, room).map_err(LoadError::new)?;
     crowd.gather(watch)?;
+    crowd.room.ahead = (room.ahead / WARM_UP_PART).max(1);
     crowd.speak(load.warm_up, watch).map_err(LoadError::new)?;
+    crowd.room.ahead = room.ahead;
     watch.started().map_err(watched)?;
     let from = Instant::now();
     crowd.tally.measure(from);
@@ -120,99 +123,36 @@ impl<'a> Crowd<'a> {
         })
     }
 
-    /// Connects everyone, and waits until each hears what is said.
-    fn gather(&mut self, watch: &mut dyn Watch) -> Result<(), LoadError> {
-        let mut probe = 0;
-        let mut again = Duration::from_millis(100);
-        let mut probed = Instant::now();
-        loop {
-            self.begin_to_connect().map_err(LoadError::new)?;
-            self.turn("gathering", Some(TICK), watch).map_err(LoadError::new)?;
-            let target = &self.load.target;
-            if let Some(error) = self.tally.errors.keys().next() {
-                return Err(LoadError::new(format_args!("cannot use {target}: {error}")));
-            }
-            let now = Instant::now();
-            let is_complete = self.members.len() == self.load.connections_in_all()
-                && self.members.iter().flatten().all(|member| member.is_connected);
-            if is_complete && probe > 0 && self.count_who_heard(probe) == self.members.len() {
-                self.tally.connections_answered = self.members.len();
-                return Ok(());
-            }
-            if is_complete && (probe == 0 || now >= probed + again) {
-                probe += 1;
-                again = again.saturating_mul(if probe > 1 { 2 } else { 1 });
-                probed = now;
-                self.say(0, Line { purpose: Purpose::Probe, sender: 0, number: probe });
-                self.flush(0);
-            }
-            if now >= self.last_heard + self.load.patience {
-                let (heard, asked) = (self.count_who_heard(1), self.load.connections_in_all());
-                let why = format_args!("cannot use {target}: {heard} of {asked} are in the room");
-                return Err(LoadError::new(why));
-            }
-        }
-    }
-
-    /// Who asks does not hear it, and is heard if anyone is.
-    fn count_who_heard(&self, probe: u64) -> usize {
-        let others = self.members.iter().skip(1).flatten();
-        let others = others.filter(|member| member.probe >= probe).count();
-        if others > 0 { others + 1 } else { 0 }
-    }
-
-    fn begin_to_connect(&mut self) -> io::Result<()> {
-        let connecting = self.members.iter().rev().take(CONNECTING_MAX * 2).flatten();
-        let connecting = connecting.filter(|member| !member.is_connected).count();
-        for _ in connecting..CONNECTING_MAX {
-            let number = self.members.len();
-            if number == self.load.connections_in_all() {
-                break;
-            }
-            let mut stream = match connect(&self.load.target, &self.load.sources, None, number) {
-                Ok(stream) => stream,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error),
-            };
-            stream.register(self.poll.registry(), Token(number))?;
-            self.members.push(Some(Member::new(stream, self.room.senders)));
-        }
-        Ok(())
-    }
-
     /// For so long lines are said; then it goes on until all of them are heard.
     fn speak(&mut self, duration: Duration, watch: &mut dyn Watch) -> io::Result<()> {
         let from = Instant::now();
-        let mut pace = self.room.rate.map(|rate| Pace { from, rate, said: 0 });
+        let until = from + duration;
+        let mut pace = self.room.rate.map(|rate| Pace { from, until, rate, said: 0 });
         self.last_heard = from;
         loop {
             let now = Instant::now();
-            let is_over = now >= from + duration
-                || self.load.count.is_some_and(|count| self.tally.operations >= count);
-            if is_over {
-                if self.is_silent() {
-                    return Ok(());
-                }
-                if now >= self.last_heard + self.load.patience {
-                    self.miss(now);
-                    return Ok(());
-                }
-            } else if now >= self.last_heard + self.load.patience.max(duration) {
+            let is_enough = self.load.count.is_some_and(|count| self.tally.operations >= count);
+            // What was due in time is said, late as it is: else a slow load would forgive itself.
+            let is_said = pace.as_ref().map_or(now >= until, Pace::is_over) || is_enough;
+            if is_said && self.is_silent() {
+                return Ok(());
+            }
+            if now >= self.last_heard.max(until) + self.load.patience {
                 self.miss(now);
                 return Ok(());
             }
-            let wait = match (is_over, &mut pace) {
-                (true, _) => Some(TICK),
-                (false, Some(pace)) => Some(self.say_what_is_due(pace, now).min(TICK)),
-                (false, None) => {
+            let wait = match &mut pace {
+                _ if is_said => TICK,
+                Some(pace) => self.say_what_is_due(pace, now),
+                None => {
                     self.say_all(now);
-                    Some(TICK)
+                    TICK
                 }
             };
             for number in 0..self.senders.len() {
                 self.flush(number);
             }
-            self.turn("speaking", wait, watch)?;
+            self.turn("speaking", Some(wait.min(TICK)), watch)?;
         }
     }
 
@@ -229,6 +169,9 @@ impl<'a> Crowd<'a> {
     fn say_what_is_due(&mut self, pace: &mut Pace, now: Instant) -> Duration {
         loop {
             let due = pace.due();
+            if pace.is_over() {
+                return TICK;
+            }
             let left = due.saturating_duration_since(now);
             if !left.is_zero() {
                 return if left < AWAKE { Duration::ZERO } else { left - AWAKE / 2 };
@@ -412,6 +355,7 @@ impl<'a> Crowd<'a> {
 /// Lines at even distances.
 struct Pace {
     from: Instant,
+    until: Instant,
     rate: f64,
     said: u64,
 }
@@ -419,5 +363,10 @@ struct Pace {
 impl Pace {
     fn due(&self) -> Instant {
         self.from + Duration::from_secs_f64(self.said as f64 / self.rate)
+    }
+
+    /// All that is due in time has been said.
+    fn is_over(&self) -> bool {
+        self.due() >= self.until
     }
 }
