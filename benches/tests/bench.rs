@@ -90,6 +90,10 @@ fn peers_and_cells_are_named_and_chosen() {
         few,
         "peer epoll\npeer libuv\npeer asyncio\npeer epoll again\ncell bulk, 64 KiB writes\n"
     );
+    let chat = list(&["--chat"]);
+    for name in ["peer naive mio again\n", "peer threads\n", "cell growth, 10000 listeners\n"] {
+        assert!(chat.contains(name), "{name}");
+    }
     assert!(list(&["--quick"]).lines().count() < all.lines().count() / 2 + 1);
 }
 

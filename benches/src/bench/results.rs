@@ -150,7 +150,9 @@ impl CellResult {
     /// Whether a column has reached the target: its median, less the noise, is not above it.
     pub fn has_reached(&self, column: &Column) -> Option<bool> {
         let noise = if self.is_ratio { self.noise()? } else { 0.0 };
-        Some(self.figure(column)?.median - noise <= self.target?)
+        let median = self.figure(column)?.median;
+        // The noise is that of a ratio of one: it is so much smaller where the ratio is.
+        Some(median - noise * median.min(1.0) <= self.target?)
     }
 }
 
@@ -257,6 +259,18 @@ pub(super) mod tests {
         assert!((cell.noise().unwrap() - 0.03).abs() < 1e-9);
         // 1.1 - 0.03 is above 1.05.
         assert_eq!(cell.has_reached(ours), Some(false));
+    }
+
+    #[test]
+    fn a_small_ratio_is_forgiven_little() {
+        let mut cell = results().cells.remove(0);
+        cell.target = Some(0.01);
+        let costs: [(f64, bool); 2] = [(1.02, true), (1.05, false)];
+        for (cost, is_reached) in costs {
+            cell.columns[1] = column("reactor", &[cost, 2.0 * cost, cost]);
+            let ours = cell.column("reactor").unwrap();
+            assert_eq!(cell.has_reached(ours), Some(is_reached), "{cost} ns of 100, noise 0.03");
+        }
     }
 
     #[test]
