@@ -17,7 +17,7 @@ use std::fmt;
 pub enum TlsError {
     /// The peer gave up, and said why by this alert: its number in RFC 8446, section 6.
     Alert(u8),
-    /// What the peer sent first is no TLS.
+    /// What the peer sent first is no TLS. It was told by the alert protocol_version.
     NotTls,
     /// What the peer sent first is an HTTP request. It was told in one line.
     PlainHttp,

@@ -64,6 +64,8 @@ const SEALED_MAX: usize = 64 * SEALED_MIN;
 
 /// The types of TLS records: what else comes first is no TLS.
 const RECORD_TYPES: std::ops::RangeInclusive<u8> = 20..=23;
+/// The fatal alert protocol_version: what begins with none of them may be SSL 2.
+const NO_SUCH_VERSION: [u8; 7] = [21, 3, 3, 0, 2, 2, 70];
 
 impl Tls {
     /// A client has come.
@@ -299,7 +301,10 @@ impl Tls {
         // A method of HTTP is in capitals, and no other protocol that comes here by mistake speaks first.
         match first {
             Some(b'A'..=b'Z') => TlsError::PlainHttp,
-            _ => TlsError::NotTls,
+            _ => {
+                self.session = Session::Refused(NO_SUCH_VERSION.to_vec());
+                TlsError::NotTls
+            }
         }
     }
 

@@ -107,7 +107,8 @@ fn who_speaks_http_is_told_in_one_line() {
 }
 
 #[test]
-fn who_speaks_anything_else_is_closed_at_once() {
+fn who_speaks_anything_else_is_told_by_an_alert_and_closed_at_once() {
+    // The first is a ClientHello of SSL 2.
     for word in [&b"\x80\x2e\x01\x00\x02"[..], b"\x00\x00\x00\x04abcd", b"\n", b"\xff\xff\xff\xff"]
     {
         let (answer, reasons, counted) = meet(|address| {
@@ -115,7 +116,7 @@ fn who_speaks_anything_else_is_closed_at_once() {
             stream.write_all(word).unwrap();
             rest(stream)
         });
-        assert_eq!(answer, []);
+        assert_eq!(answer, alert(70));
         assert_eq!(reasons, [CloseReason::Tls(TlsError::NotTls)]);
         assert_eq!(counted.not_tls, 1);
     }
